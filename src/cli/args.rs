@@ -1,0 +1,318 @@
+//! The command line as clap reads it. Doc comments are the help that people see.
+
+use std::path::PathBuf;
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Finds each person's records in a data lake and erases them, after a person approved the plan
+#[derive(Debug, Parser)]
+#[command(
+    name = "lacuna",
+    version,
+    max_term_width = 100,
+    after_help = "Example:\n  lacuna init && lacuna index && lacuna plan --subject user=42\n\n\
+                  Exit codes are listed in docs/exit-codes.md, settings in docs/configuration.md."
+)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command understands.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Everywhere")]
+pub(super) struct Global {
+    /// The configuration [default: the nearest lacuna.toml from here upwards]
+    #[arg(long, global = true, value_name = "FILE", env = "LACUNA_CONFIG", hide_env = true)]
+    pub config: Option<PathBuf>,
+    /// One JSON document on standard output, instead of text
+    #[arg(long, global = true, env = "LACUNA_JSON", hide_env = true)]
+    #[arg(value_parser = FalseyValueParser::new())]
+    pub json: bool,
+    /// No progress and no messages but errors
+    #[arg(short, long, global = true, env = "LACUNA_QUIET", hide_env = true)]
+    #[arg(value_parser = FalseyValueParser::new(), conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// More messages
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// When to colour; auto: on a terminal, unless NO_COLOR is set
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        env = "LACUNA_COLOR",
+        hide_env = true,
+        default_value = "auto"
+    )]
+    pub color: Color,
+    /// Never ask; fail where an answer is needed
+    #[arg(long, global = true, env = "LACUNA_NO_INPUT", hide_env = true)]
+    #[arg(value_parser = FalseyValueParser::new())]
+    pub no_input: bool,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Writes a commented lacuna.toml and a fresh digest key
+    #[command(after_help = "Example:\n  lacuna init erasure")]
+    Init(Init),
+    /// Makes a small lake of invented people and runs the whole story on it
+    #[command(after_help = "Example:\n  lacuna demo --dir lacuna-demo")]
+    Demo(Demo),
+    /// Brings the index in step with the lake; incremental, resumable
+    #[command(after_help = "Examples:\n  lacuna index\n  lacuna index reviews --full\n  \
+                      lacuna index --inventory s3://reports/lake/daily/2026-05-01T01-00Z/manifest.json")]
+    Index(Index),
+    /// Shows coverage, the size of the index, open plans, and what to do next
+    #[command(after_help = "Example:\n  lacuna status --json")]
+    Status,
+    /// Shows where a subject's records are: object versions and rows
+    #[command(
+        after_help = "Examples:\n  lacuna find user=42\n  lacuna find --subjects - < request.csv"
+    )]
+    Find(Find),
+    /// Plans an erasure and prints the purge report; never writes to the lake
+    #[command(after_help = "Examples:\n  lacuna plan --subject user=42 --request T-1001\n  \
+                      lacuna plan --subjects request.csv --dataset reviews")]
+    Plan(Plan),
+    /// Prints the purge report of a plan again
+    #[command(after_help = "Example:\n  lacuna show 5f0c1d2e --html report.html")]
+    Show(Show),
+    /// Approves a plan, so that it can be carried out
+    #[command(after_help = "Examples:\n  lacuna approve 5f0c1d2e --by ann\n  \
+                      lacuna approve 5f0c1d2e --by ann --confirm 5f0c1d2e --except reviews/1.json")]
+    Approve(Approve),
+    /// Rejects a plan
+    #[command(
+        after_help = "Example:\n  lacuna reject 5f0c1d2e --by ann --reason 'the wrong person'"
+    )]
+    Reject(Reject),
+    /// Carries out an approved plan; the same command resumes it
+    ///
+    /// With --subject or --subjects it plans, shows the report, asks, and carries out: one sitting.
+    #[command(
+        override_usage = "lacuna erase [OPTIONS] <PLAN>\n       \
+                          lacuna erase [OPTIONS] <--subject <SUBJECT>|--subjects <FILE>>",
+        after_help = "Examples:\n  lacuna erase 5f0c1d2e\n  lacuna erase --subject user=42 --by ann"
+    )]
+    Erase(Erase),
+    /// Reads the lake and tells whether a subject's rows are left
+    ///
+    /// Trusts neither the journal nor the index for what it reads.
+    #[command(
+        override_usage = "lacuna verify [OPTIONS] <PLAN>\n       \
+                          lacuna verify [OPTIONS] <--subject <SUBJECT>|--subjects <FILE>>",
+        after_help = "Examples:\n  lacuna verify 5f0c1d2e --deep 10\n  \
+                      lacuna verify --subject user=42"
+    )]
+    Verify(Verify),
+    /// Prints the evidence for a request: what, where, when, by whom, what remains and why
+    #[command(after_help = "Example:\n  lacuna certificate 5f0c1d2e > certificate.txt")]
+    Certificate(Certificate),
+    /// Drops blanks, renumbers rows, and scans again
+    #[command(after_help = "Example:\n  lacuna vacuum reviews")]
+    Vacuum(Vacuum),
+    /// Prints the digest of an identifier, for use in queries on the metastore
+    #[command(after_help = "Example:\n  lacuna digest user=42")]
+    Digest(Digest),
+    /// Prints the completions of a shell
+    #[command(after_help = "Example:\n  lacuna completions bash > /etc/bash_completion.d/lacuna")]
+    Completions(Completions),
+    /// Prints the manual page of lacuna or of one of its commands
+    #[command(after_help = "Example:\n  lacuna man plan > lacuna-plan.1")]
+    Man(Man),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Init {
+    /// Where; made if it does not exist
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Demo {
+    /// Where; must not exist yet
+    #[arg(long, value_name = "DIR", default_value = "lacuna-demo")]
+    pub dir: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Index {
+    /// The datasets [default: all]
+    #[arg(value_name = "DATASET")]
+    pub datasets: Vec<String>,
+    /// Scans again what is unchanged
+    #[arg(long)]
+    pub full: bool,
+    /// Just these objects, one JSON object a line; `-` is standard input
+    ///
+    /// Fields: dataset, key, and where they matter version, etag, size. Nothing else is looked at or
+    /// forgotten.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["datasets", "inventory"])]
+    pub objects: Option<PathBuf>,
+    /// Takes the listing from an S3 Inventory report: a manifest.json by path or s3:// URL
+    ///
+    /// What was written after the report is not in it, and nothing is forgotten on its word.
+    #[arg(long, value_name = "MANIFEST")]
+    pub inventory: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Find {
+    /// VALUE or NAMESPACE=VALUE
+    #[arg(value_name = "SUBJECT", required_unless_present = "subjects")]
+    pub subject: Vec<String>,
+    /// One subject a line, or CSV whose header names namespaces; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub subjects: Option<PathBuf>,
+}
+
+/// Whose records are meant.
+#[derive(Args, Debug)]
+#[group(id = "whom", required = true, multiple = true)]
+pub(super) struct Whom {
+    /// VALUE or NAMESPACE=VALUE; shows in process lists, which a file does not
+    #[arg(long, value_name = "SUBJECT")]
+    pub subject: Vec<String>,
+    /// One subject a line, or CSV whose header names namespaces; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub subjects: Option<PathBuf>,
+}
+
+/// The same, where a plan may stand instead.
+#[derive(Args, Debug)]
+pub(super) struct PlanOrWhom {
+    /// A plan's id, or its first 8 or more characters
+    #[arg(value_name = "PLAN", conflicts_with_all = ["subject", "subjects"])]
+    #[arg(required_unless_present_any = ["subject", "subjects"])]
+    pub plan: Option<String>,
+    /// VALUE or NAMESPACE=VALUE; shows in process lists, which a file does not
+    #[arg(long, value_name = "SUBJECT")]
+    pub subject: Vec<String>,
+    /// One subject a line, or CSV whose header names namespaces; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub subjects: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    pub whom: Whom,
+    #[command(flatten)]
+    pub scope: Scope,
+}
+
+/// What a request is called, and where it applies.
+#[derive(Args, Debug)]
+pub(super) struct Scope {
+    /// The reference that people know the request by; no personal data [default: the time]
+    #[arg(long, value_name = "REF")]
+    pub request: Option<String>,
+    /// Only this dataset; may be repeated [default: all]
+    #[arg(long = "dataset", value_name = "DATASET")]
+    pub datasets: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Show {
+    /// A plan's id, or its first 8 or more characters
+    pub plan: String,
+    /// Writes the report as one self-contained HTML file
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Approve {
+    /// A plan's id, or its first 8 or more characters
+    pub plan: String,
+    /// Who approves
+    #[arg(long, value_name = "WHO")]
+    pub by: String,
+    /// The first 8 characters of the plan's id, instead of typing them
+    #[arg(long, value_name = "PREFIX")]
+    pub confirm: Option<String>,
+    /// Leaves this object as it is: KEY or DATASET:KEY; may be repeated
+    #[arg(long, value_name = "OBJECT", num_args = 1..)]
+    pub except: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Reject {
+    /// A plan's id, or its first 8 or more characters
+    pub plan: String,
+    /// Who rejects
+    #[arg(long, value_name = "WHO")]
+    pub by: String,
+    /// Why; no personal data
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Erase {
+    #[command(flatten)]
+    pub what: PlanOrWhom,
+    #[command(flatten)]
+    pub scope: Scope,
+    /// Who approves, in one sitting [default: the login name]
+    #[arg(long, value_name = "WHO", conflicts_with = "plan")]
+    pub by: Option<String>,
+    /// The first 8 characters of the plan's id, instead of typing them
+    #[arg(long, value_name = "PREFIX")]
+    pub confirm: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    pub what: PlanOrWhom,
+    /// Reads this share of the objects that the index says are free of the subject
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub deep: Option<u8>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Certificate {
+    /// A plan's id, or its first 8 or more characters
+    pub plan: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Vacuum {
+    /// The datasets [default: all]
+    #[arg(value_name = "DATASET")]
+    pub datasets: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Digest {
+    /// VALUE or NAMESPACE=VALUE
+    pub subject: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Completions {
+    /// Which shell
+    pub shell: Shell,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Man {
+    /// The command [default: lacuna itself]
+    pub command: Option<String>,
+}

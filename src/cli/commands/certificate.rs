@@ -1,0 +1,48 @@
+//! `lacuna certificate PLAN`: reads the lake again, so that the certificate speaks of today.
+
+use std::collections::BTreeMap;
+
+use crate::cli::args::Certificate as Arguments;
+use crate::cli::exit::Exit;
+use crate::cli::failure::Failure;
+use crate::cli::view::Answer;
+use crate::domain::dataset::DatasetName;
+use crate::erase::certificate::{Certificate, Evidence, Grade};
+use crate::erase::verify::verify_plan;
+use crate::wire::Rendering;
+
+use super::{Context, verify, workshop};
+
+pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Answer, Failure> {
+    let config = context.config()?;
+    let tools = workshop::erase_tools(context, &config).await?;
+    let id = tools.ledger.find_plan(&arguments.plan).await?;
+    let plan = tools.ledger.plan(&id).await?;
+    let Some(decision) = tools.ledger.decisions(&id).await?.pop() else {
+        let prefix = id.prefix();
+        return Err(Failure::new(Exit::NotApproved, "nobody decided on the plan yet")
+            .remedy(format!("approve it: lacuna approve {prefix} --by WHO")));
+    };
+    let options = verify::options(context, 0)?;
+    let verification = verify_plan(&tools, &plan, &options).await?;
+    let locations: BTreeMap<DatasetName, String> =
+        config.datasets.iter().map(|it| (it.name.clone(), it.location.to_string())).collect();
+    let certificate = Certificate::of(&Evidence {
+        id,
+        plan: &plan,
+        decision: &decision,
+        notes: &tools.ledger.notes(&id).await?,
+        verification: Some(&verification),
+        locations: &locations,
+        issued_at: context.clock.now(),
+    });
+    let text = certificate.to_text();
+    let place = tools.ledger.put_certificate(&id, certificate.to_bytes()).await?;
+    let rendering = Rendering::Text;
+    tools.ledger.put_certificate_rendering(&id, place, rendering, text.clone()).await?;
+    let exit = match (verify::exit_of(&verification), certificate.grade) {
+        (Exit::Done, Grade::Partial) => Exit::Incomplete,
+        (exit, _) => exit,
+    };
+    Ok(Answer::new(text, &certificate)?.exit(exit))
+}

@@ -1,0 +1,70 @@
+//! What erasing, verifying, certifying and vacuuming work with: every configured dataset with its
+//! lake, the index and the ledger.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cli::failure::Failure;
+use crate::config::Config;
+use crate::erase::tools::{EraseTools, Estate};
+use crate::vacuum::{Holding, VacuumTools};
+use crate::wire;
+
+use super::Context;
+
+/// How many objects are dealt with at once.
+pub(super) const OBJECTS_AT_ONCE: usize = 8;
+
+/// The pause before a second try when a store fails for the moment.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Opens everything that an erasure needs.
+///
+/// # Errors
+///
+/// When a store cannot be opened, or the index belongs to another key.
+pub(super) async fn erase_tools(context: &Context, config: &Config) -> Result<EraseTools, Failure> {
+    let estates = wire::estates(config, &config.datasets).await?;
+    let datasets = estates
+        .into_iter()
+        .map(|estate| Estate { dataset: estate.dataset, lake: estate.lake })
+        .collect();
+    Ok(EraseTools {
+        datasets,
+        metastore: context.metastore(config).await?,
+        ledger: wire::ledger(config, context.clock.clone()).await?,
+        key: context.key(config)?,
+        clock: context.clock.clone(),
+        observer: context.observer(),
+        holder: wire::holder(),
+        terms: wire::lease_terms(),
+        pause: PAUSE,
+    })
+}
+
+/// The same for a vacuum.
+///
+/// # Errors
+///
+/// As [`erase_tools`].
+pub(super) async fn vacuum_tools(
+    context: &Context,
+    config: &Config,
+) -> Result<VacuumTools, Failure> {
+    let tools = erase_tools(context, config).await?;
+    let holding =
+        |estate: &Estate| Holding { dataset: estate.dataset.clone(), lake: estate.lake.clone() };
+    let datasets: Arc<[Holding]> = tools.datasets.iter().map(holding).collect();
+    Ok(VacuumTools {
+        datasets,
+        metastore: tools.metastore,
+        ledger: tools.ledger,
+        key: tools.key,
+        clock: tools.clock,
+        observer: tools.observer,
+        holder: tools.holder,
+        terms: tools.terms,
+        stop: context.stop.clone(),
+        concurrency: OBJECTS_AT_ONCE,
+    })
+}

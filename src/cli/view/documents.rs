@@ -1,0 +1,258 @@
+//! What `--json` prints. Each document has a schema in `schema/documents/`; fields are added, never
+//! taken away.
+
+use serde::Serialize;
+
+use crate::domain::Timestamp;
+use crate::domain::coverage::Coverage;
+use crate::domain::dataset::DatasetName;
+use crate::domain::identifier::{IdentifierDigest, Namespace};
+use crate::domain::journal::{Outcome, Retained};
+use crate::domain::object::{ObjectKey, VersionId};
+use crate::domain::plan::PlanId;
+use crate::domain::row::RowSet;
+use crate::erase::execution::{Execution, Tally};
+use crate::erase::report::PurgeReport;
+use crate::erase::verify::Verification;
+use crate::index::IndexReport;
+use crate::vacuum::VacuumReport;
+use crate::wire::PlanState;
+
+/// The schema of [`Failed`].
+pub(in crate::cli) const FAILED: &str = "lacuna.cli.error.v1";
+/// The schema of [`Text`].
+pub(in crate::cli) const TEXT: &str = "lacuna.cli.text.v1";
+/// The schema of [`Init`].
+pub(in crate::cli) const INIT: &str = "lacuna.cli.init.v1";
+/// The schema of [`Demo`].
+pub(in crate::cli) const DEMO: &str = "lacuna.cli.demo.v1";
+/// The schema of [`Digest`].
+pub(in crate::cli) const DIGEST: &str = "lacuna.cli.digest.v1";
+
+/// The schema of [`Index`].
+pub(in crate::cli) const INDEX: &str = "lacuna.cli.index.v1";
+/// The schema of [`Erase`].
+pub(in crate::cli) const ERASE: &str = "lacuna.cli.erase.v1";
+/// The schema of [`Verify`].
+pub(in crate::cli) const VERIFY: &str = "lacuna.cli.verify.v1";
+/// The schema of [`Vacuum`].
+pub(in crate::cli) const VACUUM: &str = "lacuna.cli.vacuum.v1";
+/// The schema of [`Status`].
+pub(in crate::cli) const STATUS: &str = "lacuna.cli.status.v1";
+
+/// Why a command failed.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Failed {
+    pub schema: &'static str,
+    pub error: String,
+    pub causes: Vec<String>,
+    pub remedies: Vec<String>,
+    pub exit_code: u8,
+}
+
+/// Text that a command made for another program.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Text {
+    pub schema: &'static str,
+    pub text: String,
+}
+
+/// What `init` wrote.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Init {
+    pub schema: &'static str,
+    pub configuration: String,
+    pub key_file: String,
+}
+
+/// What the commands of a demonstration answered.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Demo {
+    pub schema: &'static str,
+    pub steps: Vec<DemoStep>,
+}
+
+/// One of them.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct DemoStep {
+    pub command: String,
+    pub exit_code: u8,
+    pub document: serde_json::Value,
+}
+
+/// The digests of a subject.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Digest {
+    pub schema: &'static str,
+    pub digests: Vec<NamedDigest>,
+}
+
+/// One digest.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct NamedDigest {
+    pub namespace: Namespace,
+    pub digest: IdentifierDigest,
+}
+
+/// One object version with rows of a subject; `find` prints a list of them.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Found {
+    /// The subject's place in the request, from 1.
+    pub subject: u32,
+    pub dataset: DatasetName,
+    pub object: ObjectKey,
+    pub version: VersionId,
+    pub rows: RowSet,
+}
+
+/// What a run of indexing did, dataset by dataset.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Index {
+    pub schema: &'static str,
+    pub datasets: Vec<IndexReport>,
+}
+
+/// How things stand.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Status {
+    pub schema: &'static str,
+    pub configuration: String,
+    pub index: IndexSize,
+    pub coverage: Vec<Coverage>,
+    pub open_plans: Vec<OpenPlan>,
+    /// The command to go on with.
+    pub next: String,
+}
+
+/// How large and how old the index is.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct IndexSize {
+    pub objects: u64,
+    pub postings: u64,
+    pub size_bytes: u64,
+    /// Absent where nothing was scanned yet.
+    pub last_scanned_at: Option<Timestamp>,
+}
+
+/// A plan that waits for something.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct OpenPlan {
+    pub plan_id: PlanId,
+    pub state: PlanState,
+    /// Absent where the plan is damaged.
+    pub request: Option<String>,
+    /// Until when it can be approved and begun.
+    pub expires_at: Option<Timestamp>,
+    pub subjects: u64,
+    pub objects: u64,
+    /// The command to go on with.
+    pub next: String,
+}
+
+/// What came of carrying out a plan.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Erase {
+    pub schema: &'static str,
+    pub plan_id: PlanId,
+    /// Whether nothing is left to do: the same command would change nothing.
+    pub is_finished: bool,
+    pub is_interrupted: bool,
+    pub counts: Tally,
+    /// Objects that could not be dealt with; the same command tries again.
+    pub failed: Vec<FailedObject>,
+    /// Objects that were no longer as planned; another plan covers them.
+    pub drifted: Vec<NamedObject>,
+    /// Versions with the subjects' rows that are still there.
+    pub retained: Vec<RetainedVersion>,
+    /// The purge report, where the command made the plan too.
+    pub report: Option<PurgeReport>,
+}
+
+/// An object, by dataset and key.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct NamedObject {
+    pub dataset: DatasetName,
+    pub object: ObjectKey,
+}
+
+/// An object that could not be dealt with, and why.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct FailedObject {
+    pub dataset: DatasetName,
+    pub object: ObjectKey,
+    pub detail: String,
+}
+
+/// A version that is still there, and why.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct RetainedVersion {
+    pub dataset: DatasetName,
+    #[serde(flatten)]
+    pub retained: Retained,
+}
+
+impl Erase {
+    /// What came of a run.
+    pub fn new(execution: &Execution, report: Option<PurgeReport>) -> Self {
+        let failed = execution.changes.iter().filter_map(|change| match &change.outcome {
+            Outcome::Failed { detail } => Some(FailedObject {
+                dataset: change.dataset.clone(),
+                object: change.key.clone(),
+                detail: detail.clone(),
+            }),
+            _ => None,
+        });
+        let drifted = execution.drifted().map(|change| NamedObject {
+            dataset: change.dataset.clone(),
+            object: change.key.clone(),
+        });
+        let retained = execution.retained().map(|(change, retained)| RetainedVersion {
+            dataset: change.dataset.clone(),
+            retained: retained.clone(),
+        });
+        Self {
+            schema: ERASE,
+            plan_id: execution.plan,
+            is_finished: execution.is_finished(),
+            is_interrupted: execution.is_interrupted(),
+            counts: execution.tally(),
+            failed: failed.collect(),
+            drifted: drifted.collect(),
+            retained: retained.collect(),
+            report,
+        }
+    }
+
+    /// A plan without work.
+    pub fn nothing(report: PurgeReport) -> Self {
+        Self {
+            schema: ERASE,
+            plan_id: report.plan_id,
+            is_finished: true,
+            is_interrupted: false,
+            counts: Tally::default(),
+            failed: Vec::new(),
+            drifted: Vec::new(),
+            retained: Vec::new(),
+            report: Some(report),
+        }
+    }
+}
+
+/// What a verification read and met.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Verify {
+    pub schema: &'static str,
+    /// Absent where subjects were named instead.
+    pub plan_id: Option<PlanId>,
+    #[serde(flatten)]
+    pub verification: Verification,
+}
+
+/// What a vacuum did.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Vacuum {
+    pub schema: &'static str,
+    #[serde(flatten)]
+    pub report: VacuumReport,
+}

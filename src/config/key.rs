@@ -1,0 +1,71 @@
+//! The digest key: where it is, and how it is read without being shown.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::domain::identifier::{DigestKey, unhex};
+
+use super::Config;
+use super::environment::Environment;
+use super::error::{ConfigError, Problem};
+
+/// Where the digest key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// In a file, as an absolute path.
+    File(PathBuf),
+    /// In the environment variable of this name.
+    Variable(String),
+}
+
+/// A key file holds 64 characters and a line ending; whatever is much longer is another file.
+const LONGEST_KEY_FILE: u64 = 1024;
+
+impl Config {
+    /// Reads the digest key.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing, not 64 hexadecimal characters, or in a file that others can read.
+    pub fn digest_key(&self, environment: &Environment) -> Result<DigestKey, ConfigError> {
+        let (text, place) = match &self.key {
+            KeySource::File(path) => (read(path)?, format!("the key file {}", path.display())),
+            KeySource::Variable(name) => {
+                let text = environment.text(name)?.ok_or_else(|| {
+                    Problem::new(format!("the environment variable `{name}` is not set"))
+                        .remedy("it has to hold the digest key, 64 hexadecimal characters")
+                })?;
+                (text.to_owned(), format!("the environment variable `{name}`"))
+            }
+        };
+        let bytes: Option<[u8; 32]> = unhex(text.trim()).and_then(|bytes| bytes.try_into().ok());
+        let bytes = bytes.ok_or_else(|| {
+            Problem::new(format!("{place} does not hold 64 hexadecimal characters")).remedy(
+                "a new key is written by `lacuna init`; an index needs the key it was made with",
+            )
+        })?;
+        Ok(DigestKey::new(bytes))
+    }
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    let shown = path.display();
+    let unreadable = |error: std::io::Error| {
+        Problem::new(format!("the key file {shown} cannot be read: {error}"))
+            .remedy("`lacuna init` writes a new key; an index needs the key it was made with")
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(Problem::new(format!("the key file {shown} is not a file")));
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(Problem::new(format!("the key file {shown} can be read by other users"))
+            .remedy(format!("run: chmod 600 {shown}")));
+    }
+    let mut text = String::new();
+    file.take(LONGEST_KEY_FILE).read_to_string(&mut text).map_err(unreadable)?;
+    Ok(text)
+}

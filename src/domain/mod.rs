@@ -1,0 +1,22 @@
+//! The words of the trade: what an identifier, an object version, a row, a plan are. No I/O, no
+//! clock, no configuration; every other module speaks in these types.
+
+pub mod audit;
+pub mod coverage;
+pub mod dataset;
+pub mod decision;
+pub mod edit;
+pub mod field;
+pub mod identifier;
+pub mod journal;
+pub mod landmark;
+pub mod object;
+pub mod observe;
+pub mod plan;
+pub mod posting;
+pub mod request;
+pub mod row;
+pub mod scope;
+
+/// A moment in time, UTC, as it stands in documents (RFC 3339).
+pub type Timestamp = jiff::Timestamp;

@@ -1,0 +1,216 @@
+//! Decisions on plans, and the one door between a plan and its execution: only [`admit`] makes an
+//! [`ApprovedPlan`], so that nothing can be carried out that nobody approved.
+
+use std::collections::BTreeSet;
+
+use crate::clock::Clock;
+use crate::domain::Timestamp;
+use crate::domain::dataset::DatasetName;
+use crate::domain::decision::{DECISION_SCHEMA, Decision, Exception, Verdict};
+use crate::domain::identifier::KeyCheck;
+use crate::domain::object::ObjectKey;
+use crate::domain::plan::{ErasurePlan, PlanId, PlannedChange};
+use crate::ledger::{Ledger, LedgerError};
+
+use super::report::wording::plain;
+
+/// A plan that may be carried out. There is no other way to one than [`admit`].
+#[derive(Clone, Debug)]
+pub struct ApprovedPlan {
+    id: PlanId,
+    plan: ErasurePlan,
+    approved_by: String,
+    approved_at: Timestamp,
+    except: BTreeSet<(DatasetName, ObjectKey)>,
+    has_begun: bool,
+}
+
+impl ApprovedPlan {
+    /// Its id.
+    pub fn id(&self) -> &PlanId {
+        &self.id
+    }
+
+    /// The plan, exactly as it was approved.
+    pub fn plan(&self) -> &ErasurePlan {
+        &self.plan
+    }
+
+    /// Who approved it.
+    pub fn approved_by(&self) -> &str {
+        &self.approved_by
+    }
+
+    /// When it was approved.
+    pub fn approved_at(&self) -> Timestamp {
+        self.approved_at
+    }
+
+    /// Whether the approver left the object out.
+    pub fn is_excepted(&self, change: &PlannedChange) -> bool {
+        self.except.contains(&(change.dataset.clone(), change.key.clone()))
+    }
+
+    /// Whether an earlier run began it.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+}
+
+/// A decision could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDecided {
+    /// Nobody said who decides.
+    #[error("a decision needs the name of who decides")]
+    Nameless,
+    /// A rejection without a reason.
+    #[error("a rejection needs a reason")]
+    Groundless,
+    /// The plan expired before.
+    #[error("the plan expired on {}; plan again", super::report::wording::moment(*.at))]
+    Expired {
+        /// When.
+        at: Timestamp,
+    },
+    /// An object to leave out is not in the plan.
+    #[error("the plan changes no object {key} in dataset {}, so it cannot be left out", plain(.dataset.as_str()))]
+    NotInPlan {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The object.
+        key: ObjectKey,
+    },
+    /// The ledger refused or failed.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Stores a decision on a plan. A plan may be decided more than once; the last decision counts.
+///
+/// # Errors
+///
+/// [`NotDecided`]; the ledger is then as it was.
+pub async fn decide(
+    ledger: &Ledger,
+    id: &PlanId,
+    verdict: Verdict,
+    by: &str,
+    clock: &Clock,
+) -> Result<Decision, NotDecided> {
+    let by = by.trim();
+    if by.is_empty() {
+        return Err(NotDecided::Nameless);
+    }
+    let plan = ledger.plan(id).await?;
+    match &verdict {
+        Verdict::Approved { except } => {
+            check_exceptions(&plan, except)?;
+            if clock.now() >= plan.expires_at && !ledger.has_begun(id).await? {
+                return Err(NotDecided::Expired { at: plan.expires_at });
+            }
+        }
+        Verdict::Rejected { reason } if reason.trim().is_empty() => {
+            return Err(NotDecided::Groundless);
+        }
+        Verdict::Rejected { .. } => {}
+    }
+    let decision = Decision {
+        schema: DECISION_SCHEMA.to_owned(),
+        plan: *id,
+        verdict,
+        by: by.to_owned(),
+        decided_at: clock.now(),
+    };
+    ledger.decide(&decision).await?;
+    Ok(decision)
+}
+
+/// An exception that is misspelt would leave nothing out, and say that it does.
+fn check_exceptions(plan: &ErasurePlan, except: &[Exception]) -> Result<(), NotDecided> {
+    let changes = plan.changes.iter().map(|change| (&change.dataset, &change.key));
+    let changes: BTreeSet<_> = changes.collect();
+    match except.iter().find(|it| !changes.contains(&(&it.dataset, &it.key))) {
+        None => Ok(()),
+        Some(Exception { dataset, key }) => {
+            Err(NotDecided::NotInPlan { dataset: dataset.clone(), key: key.clone() })
+        }
+    }
+}
+
+/// A plan may not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAdmitted {
+    /// Nobody approved it.
+    #[error("the plan is not approved; `lacuna approve {} --by WHO` approves it", .id.prefix())]
+    NotApproved {
+        /// The plan.
+        id: PlanId,
+    },
+    /// The last decision says no.
+    #[error("the plan was rejected by {}", plain(.by))]
+    Rejected {
+        /// Who.
+        by: String,
+    },
+    /// It was not begun in time.
+    #[error("the plan and its approval expired on {}; plan again", super::report::wording::moment(*.at))]
+    Expired {
+        /// When.
+        at: Timestamp,
+    },
+    /// Datasets or policies changed since it was made.
+    #[error("the configuration of datasets changed since the plan was made; plan again")]
+    StaleConfiguration,
+    /// It was made under another digest key.
+    #[error("the plan was made under another digest key; use that key, or plan again")]
+    WrongKey,
+    /// The ledger refused or failed, or what it holds is not what was stored.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Lets a plan through to its execution.
+///
+/// The plan has to be, byte for byte, the one that its id names (A7); the last decision on it has to be
+/// an approval; the configuration of datasets (A10) and the digest key have to be those that it was made
+/// under; and it must not have expired (A8), unless it has been begun: what was begun in time is
+/// finished, also when the process was killed and the same command is run again later. Begun means that
+/// the journal has a note on it.
+///
+/// # Errors
+///
+/// [`NotAdmitted`].
+pub async fn admit(
+    ledger: &Ledger,
+    id: &PlanId,
+    configuration: &str,
+    key: &KeyCheck,
+    clock: &Clock,
+) -> Result<ApprovedPlan, NotAdmitted> {
+    let plan = ledger.plan(id).await?;
+    let Some(decision) = ledger.decisions(id).await?.pop() else {
+        return Err(NotAdmitted::NotApproved { id: *id });
+    };
+    let except = match decision.verdict {
+        Verdict::Rejected { .. } => return Err(NotAdmitted::Rejected { by: decision.by }),
+        Verdict::Approved { except } => except,
+    };
+    if plan.key != *key {
+        return Err(NotAdmitted::WrongKey);
+    }
+    if plan.configuration != configuration {
+        return Err(NotAdmitted::StaleConfiguration);
+    }
+    let has_begun = ledger.has_begun(id).await?;
+    if clock.now() >= plan.expires_at && !has_begun {
+        return Err(NotAdmitted::Expired { at: plan.expires_at });
+    }
+    Ok(ApprovedPlan {
+        id: *id,
+        plan,
+        approved_by: decision.by,
+        approved_at: decision.decided_at,
+        except: except.into_iter().map(|it| (it.dataset, it.key)).collect(),
+        has_begun,
+    })
+}

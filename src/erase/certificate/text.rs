@@ -1,0 +1,179 @@
+//! The certificate as people read it on a terminal or on paper.
+
+use std::fmt::Write as _;
+
+use crate::domain::journal::Outcome;
+use crate::domain::plan::Reason;
+
+use super::{Certificate, CertifiedObject, Remaining};
+
+impl Certificate {
+    /// The certificate as text, 80 columns but for keys and versions.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text)
+            .unwrap_or_else(|_| unreachable!("writing into a string does not fail"));
+        text
+    }
+
+    fn write(&self, text: &mut String) -> std::fmt::Result {
+        self.write_head(text)?;
+        self.write_scope(text)?;
+        self.write_counts(text)?;
+        writeln!(text, "\nObjects")?;
+        for object in &self.objects {
+            write_object(text, object)?;
+        }
+        if !self.remaining.is_empty() {
+            writeln!(text, "\nWhat remains")?;
+            for remaining in &self.remaining {
+                write_remaining(text, remaining)?;
+            }
+        }
+        self.write_verification(text)?;
+        writeln!(text, "\nMethod\n  {}\n  {}", self.method.technique, self.method.mapping)?;
+        writeln!(text, "  {} {}", self.method.tool, self.method.tool_version)
+    }
+
+    fn write_head(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(text, "Certificate of erasure: {}", self.grade.title())?;
+        for matter in &self.open {
+            writeln!(text, "  open: {matter}")?;
+        }
+        writeln!(text, "\n  request    {}", self.request.escape_debug())?;
+        writeln!(text, "  plan       {}", self.plan)?;
+        writeln!(text, "  approved   by {}", self.approval.by.escape_debug())?;
+        writeln!(text, "             {}", self.approval.decided_at)?;
+        if let Some(last) = self.carried_out.last_ended_at {
+            writeln!(text, "  done       {last}")?;
+        }
+        writeln!(text, "  as of      {}", self.as_of)?;
+        writeln!(text, "  issued     {}", self.issued_at)?;
+        writeln!(text, "\nData subjects")?;
+        for subject in &self.subjects {
+            let mask = subject.mask.as_str();
+            match subject.rows.0 {
+                0 => writeln!(text, "  {:>4}  {mask}  not found", subject.ordinal)?,
+                rows => writeln!(
+                    text,
+                    "  {:>4}  {mask}  {rows} rows in {} objects",
+                    subject.ordinal, subject.objects
+                )?,
+            }
+        }
+        Ok(())
+    }
+
+    fn write_scope(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(text, "\nScope")?;
+        for scope in &self.scope {
+            let location = scope.location.as_deref().unwrap_or("no longer configured");
+            writeln!(text, "  {}  {}", scope.dataset, location.escape_debug())?;
+            writeln!(
+                text,
+                "    {} object versions = {} indexed + {} unreadable + {} excluded + {} failed",
+                scope.listed, scope.indexed, scope.unreadable, scope.excluded, scope.failed
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_counts(&self, text: &mut String) -> std::fmt::Result {
+        let counts = &self.counts;
+        writeln!(text, "\nResult")?;
+        writeln!(text, "  {} rows blanked in {} objects", counts.rows, counts.erased)?;
+        writeln!(text, "  {} superseded versions deleted for good", counts.expunged)?;
+        let others = [
+            (counts.retained, "versions could not be deleted"),
+            (counts.drifted, "objects were no longer as planned"),
+            (counts.gone, "objects were gone"),
+            (counts.excepted, "objects were left out by the approver"),
+            (counts.failed, "objects failed"),
+            (counts.left, "objects were not dealt with"),
+        ];
+        for (count, what) in others.iter().filter(|(count, _)| *count > 0) {
+            writeln!(text, "  {count} {what}")?;
+        }
+        Ok(())
+    }
+
+    fn write_verification(&self, text: &mut String) -> std::fmt::Result {
+        writeln!(text, "\nVerification")?;
+        let Some(verified) = &self.verification else {
+            return writeln!(text, "  none");
+        };
+        writeln!(text, "  {}", verified.method)?;
+        writeln!(
+            text,
+            "  {} rows of {} versions of {} objects, ended {}",
+            verified.rows, verified.versions, verified.objects, verified.ended_at
+        )?;
+        writeln!(text, "  subjects met in {} versions", verified.met)?;
+        if verified.unreadable > 0 {
+            writeln!(text, "  {} versions could not be read in full", verified.unreadable)?;
+        }
+        if let Some(bound) = verified.sample_bound_percent {
+            writeln!(
+                text,
+                "  {} versions of other objects read: with 95 % confidence at most {bound:.2} % of \
+                 them hold a row",
+                verified.sample_versions
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn write_object(text: &mut String, object: &CertifiedObject) -> std::fmt::Result {
+    write!(text, "  {}  {}  ", object.dataset, object.key)?;
+    match &object.outcome {
+        None => writeln!(text, "not dealt with"),
+        Some(Outcome::Drifted) => writeln!(text, "no longer as planned"),
+        Some(Outcome::Gone) => writeln!(text, "gone"),
+        Some(Outcome::Excepted) => writeln!(text, "left out by the approver"),
+        Some(Outcome::Failed { detail }) => writeln!(text, "failed: {detail}"),
+        Some(Outcome::Erased { rewrite, rows, expunged, retained }) => {
+            write!(text, "{rows} rows blanked")?;
+            if let Some(rewrite) = rewrite.as_ref().filter(|it| !it.new.version.is_null()) {
+                write!(
+                    text,
+                    ", version {} in place of {}",
+                    rewrite.new.version, rewrite.old.version
+                )?;
+            }
+            if !expunged.is_empty() {
+                write!(text, ", {} versions deleted", expunged.len())?;
+            }
+            if !retained.is_empty() {
+                write!(text, ", {} versions retained", retained.len())?;
+            }
+            writeln!(text)
+        }
+    }
+}
+
+fn write_remaining(text: &mut String, remaining: &Remaining) -> std::fmt::Result {
+    write!(text, "  {}  {}", remaining.dataset, remaining.key)?;
+    if let Some(object) = remaining.object.as_ref().filter(|it| !it.version.is_null()) {
+        write!(text, " version {}", object.version)?;
+    }
+    if remaining.rows.0 > 0 {
+        write!(text, ", {} rows", remaining.rows)?;
+    }
+    writeln!(text, ": {}", in_words(&remaining.reason))
+}
+
+fn in_words(reason: &Reason) -> String {
+    match reason {
+        Reason::Unreadable { detail } => format!("cannot be read: {detail}"),
+        Reason::UnreadableRows { count } => format!("{count} of its rows cannot be read"),
+        Reason::Locked { until } => format!("locked until {until}"),
+        Reason::LegalHold => "under a legal hold".to_owned(),
+        Reason::Archived { storage_class } => format!("archived in {storage_class}"),
+        Reason::Table { format } => format!("part of a {format} table"),
+        Reason::KeptByPolicy => "superseded; the dataset's policy keeps such versions".to_owned(),
+        Reason::OtherDataset => "in a dataset that is not part of the plan".to_owned(),
+        Reason::Denied { detail } => format!("permission is missing: {detail}"),
+        Reason::Unavailable { detail } => format!("the store failed: {detail}"),
+    }
+}

@@ -1,0 +1,271 @@
+//! Compression around an object: what is stored on one side, its content on the other.
+//!
+//! Knows gzip (RFC 1952) and zstd (RFC 8878), both as a row of *members* (zstd calls them frames)
+//! that are decompressed on their own. An edit makes use of that: members without a change are
+//! copied as they are stored. Knows nothing of rows.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+use super::{FormatError, Source, SourceError};
+use crate::domain::dataset::Compression;
+
+mod gzip;
+mod recompress;
+mod zstd;
+
+pub(super) use recompress::Recompress;
+
+/// How many bytes are read from a source at a time.
+pub(super) const PIECE_BYTES: usize = 1 << 20;
+
+/// Content beyond this many bytes has to be at most [`LARGEST_EXPANSION`] times as long as what is
+/// stored. Memory is bounded anyway: this bounds the time that a few kilobytes can ask for.
+const EXPANSION_FREE_BYTES: u64 = 1 << 30;
+
+/// Deflate cannot exceed 1,032; zstd can, but real data does not come near this.
+const LARGEST_EXPANSION: u64 = 10_000;
+
+/// The stored bytes, in order, in pieces.
+pub(super) struct Input<S> {
+    source: S,
+    /// Where the next piece begins.
+    next: u64,
+    piece: Bytes,
+    piece_bytes: usize,
+}
+
+impl<S: Source> Input<S> {
+    /// From byte `at` on, `piece_bytes` at a time.
+    pub(super) fn new(source: S, at: u64, piece_bytes: usize) -> Self {
+        Self { source, next: at, piece: Bytes::new(), piece_bytes }
+    }
+
+    /// Bytes not yet consumed: at least one, unless the object ends.
+    fn peek(&mut self) -> Result<&[u8], SourceError> {
+        if self.piece.is_empty() {
+            self.piece = self.next_piece()?;
+        }
+        Ok(&self.piece)
+    }
+
+    /// At least `wanted` bytes, unless the object ends before.
+    fn ahead(&mut self, wanted: usize) -> Result<&[u8], SourceError> {
+        while self.piece.len() < wanted {
+            let more = self.next_piece()?;
+            if more.is_empty() {
+                break;
+            }
+            let mut joined = BytesMut::with_capacity(self.piece.len() + more.len());
+            joined.extend_from_slice(&self.piece);
+            joined.extend_from_slice(&more);
+            self.piece = joined.freeze();
+        }
+        Ok(&self.piece)
+    }
+
+    fn next_piece(&mut self) -> Result<Bytes, SourceError> {
+        let left = self.source.size_bytes().saturating_sub(self.next);
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(self.piece_bytes);
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let piece = self.source.read_some(self.next, length)?;
+        self.next += piece.len() as u64;
+        Ok(piece)
+    }
+
+    /// Takes up to `at_most` bytes without copying them; none where the object ends.
+    fn take(&mut self, at_most: usize) -> Result<Bytes, SourceError> {
+        let length = self.peek()?.len().min(at_most);
+        Ok(self.piece.split_to(length))
+    }
+
+    /// Takes exactly `N` bytes; `None` where the object ends before.
+    fn array<const N: usize>(&mut self) -> Result<Option<[u8; N]>, SourceError> {
+        let found = self.ahead(N)?.first_chunk::<N>().copied();
+        if found.is_some() {
+            self.consume(N);
+        }
+        Ok(found)
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.piece.advance(bytes.min(self.piece.len()));
+    }
+
+    /// The stored byte that comes next.
+    fn position(&self) -> u64 {
+        self.next - self.piece.len() as u64
+    }
+}
+
+/// Where a member begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct MemberStart {
+    /// As stored, in bytes.
+    pub(super) stored: u64,
+    /// In the content, in bytes.
+    pub(super) content: u64,
+}
+
+/// The content of an object, in order, member by member. An object that is not compressed is one
+/// member.
+pub(super) struct Content<S> {
+    stream: Stream<S>,
+    first: MemberStart,
+    /// The content offset of the next byte.
+    position: u64,
+}
+
+enum Stream<S> {
+    Plain { input: Input<S>, begun: bool },
+    Gzip(gzip::Members<S>),
+    Zstd(Box<zstd::Frames<S>>),
+}
+
+impl<S: Source> Content<S> {
+    /// From the beginning of a member on.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Unreadable`] where no decoder can be made.
+    pub(super) fn new(
+        input: Input<S>,
+        compression: Compression,
+        first: MemberStart,
+    ) -> Result<Self, FormatError> {
+        let stream = match compression {
+            Compression::None => Stream::Plain { input, begun: false },
+            Compression::Gzip => Stream::Gzip(gzip::Members::new(input)),
+            Compression::Zstd => Stream::Zstd(Box::new(zstd::Frames::new(input)?)),
+        };
+        Ok(Self { stream, first, position: first.content })
+    }
+
+    /// Goes on to the next member; `None` where the object ends.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`] where what follows is no member, or the store fails.
+    pub(super) fn begin(&mut self) -> Result<Option<MemberStart>, FormatError> {
+        let stored = match &mut self.stream {
+            Stream::Plain { input, begun } => {
+                let any = !*begun && !input.peek()?.is_empty();
+                *begun = true;
+                any.then(|| input.position())
+            }
+            Stream::Gzip(members) => members.begin()?,
+            Stream::Zstd(frames) => frames.begin()?,
+        };
+        Ok(stored.map(|stored| MemberStart { stored, content: self.position }))
+    }
+
+    /// Appends a piece of the member: about `at_most` bytes, or what the vector has room for.
+    /// Answers whether the member goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`] where the stream is corrupt, ends early or expands beyond measure, or the
+    /// store fails.
+    pub(super) fn read(&mut self, into: &mut Vec<u8>, at_most: usize) -> Result<bool, FormatError> {
+        let before = into.len();
+        let goes_on = match &mut self.stream {
+            Stream::Plain { input, .. } => {
+                let piece = input.take(at_most)?;
+                into.extend_from_slice(&piece);
+                !piece.is_empty()
+            }
+            Stream::Gzip(members) => members.read(into, at_most)?,
+            Stream::Zstd(frames) => frames.read(into, at_most)?,
+        };
+        self.position += (into.len() - before) as u64;
+        self.check_expansion()?;
+        Ok(goes_on)
+    }
+
+    /// A piece of the member, not copied where it is stored as it is: at most `at_most` bytes, or none.
+    /// Answers as well whether the member goes on.
+    ///
+    /// # Errors
+    ///
+    /// As `read`.
+    pub(super) fn read_piece(&mut self, at_most: usize) -> Result<(Bytes, bool), FormatError> {
+        if let Stream::Plain { input, .. } = &mut self.stream {
+            let piece = input.take(at_most)?;
+            self.position += piece.len() as u64;
+            let goes_on = !piece.is_empty();
+            return Ok((piece, goes_on));
+        }
+        let mut bytes = Vec::with_capacity(at_most);
+        let mut goes_on = true;
+        while goes_on && bytes.len() < at_most {
+            let room = at_most - bytes.len();
+            goes_on = self.read(&mut bytes, room)?;
+        }
+        Ok((Bytes::from(bytes), goes_on))
+    }
+
+    fn check_expansion(&self) -> Result<(), FormatError> {
+        let stored = self.stored_position();
+        let content = self.position.saturating_sub(self.first.content);
+        let read = stored.saturating_sub(self.first.stored);
+        if content > EXPANSION_FREE_BYTES && content / LARGEST_EXPANSION > read {
+            let reason = format!("the content expands more than {LARGEST_EXPANSION} times");
+            return Err(FormatError::unreadable_at(reason, None, stored));
+        }
+        Ok(())
+    }
+
+    /// The content offset of the next byte.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The stored byte at which reading goes on; at the end of a member, where that ends.
+    pub(super) fn stored_position(&self) -> u64 {
+        match &self.stream {
+            Stream::Plain { input, .. } => input.position(),
+            Stream::Gzip(members) => members.position(),
+            Stream::Zstd(frames) => frames.position(),
+        }
+    }
+
+    /// What writes a member in the place of the one just begun. `grown` answers how many bytes
+    /// longer than `length` bytes of old content the new content is, where that is known.
+    fn encoder(&self, grown: impl Fn(u64) -> Option<i64>) -> Result<Encoder, FormatError> {
+        Ok(match &self.stream {
+            Stream::Plain { .. } => Encoder::Plain,
+            Stream::Gzip(members) => Encoder::Gzip(members.encoder()),
+            Stream::Zstd(frames) => Encoder::Zstd(frames.encoder(grown)?),
+        })
+    }
+}
+
+/// Writes one member.
+enum Encoder {
+    Plain,
+    Gzip(gzip::Encoder),
+    Zstd(zstd::Encoder),
+}
+
+impl Encoder {
+    fn write(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), FormatError> {
+        match self {
+            Self::Plain => out.extend_from_slice(bytes),
+            Self::Gzip(encoder) => encoder.write(bytes, out)?,
+            Self::Zstd(encoder) => encoder.write(bytes, out)?,
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), FormatError> {
+        match self {
+            Self::Plain => Ok(()),
+            Self::Gzip(encoder) => encoder.finish(out),
+            Self::Zstd(encoder) => encoder.finish(out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,559 @@
+//! JSON lines at the speed of memory: 64 bytes at once, as bits (after Langdale and Lemire, *Parsing
+//! gigabytes of JSON per second*, 2019), without an index of tokens.
+//!
+//! The grammar is held as sets of places: where a value, a key, a colon or a separator is due. A token
+//! that stands where it is not due fails its line, and so does whatever is not plain: an escape in a
+//! key, a deep nest, a first byte other than `{`. A line that failed is read by the plain reader, which
+//! decides; so this only has to be right about lines that it passes.
+
+use super::tree::{NodeId, ROOT, Tree};
+use super::walk::{DEEPEST, Scalar, Visitor as _, number_length};
+use super::{Identifiers, Lines, Reader};
+use crate::format::lanes::{BLOCK_BYTES, Lanes, Work, below, block_at, parity, with_widest};
+use crate::format::text::{Findings, Found, Plain, Problem, ReadWindow, check_length};
+
+/// Deeper nests are left to the plain reader: a bit for each level.
+const DEEP: u32 = if DEEPEST < 63 { DEEPEST as u32 } else { 63 };
+
+/// More first letters than this are not compared one by one.
+const FIRSTS: usize = 4;
+
+/// Reads windows of lines.
+#[derive(Clone)]
+pub(in crate::format) struct Scanner {
+    plain: Plain<Lines, Reader>,
+    keys: Option<Keys>,
+    found: Found,
+    nodes: Vec<NodeId>,
+}
+
+/// Which keys are looked for.
+#[derive(Clone, Debug)]
+struct Keys {
+    /// What they begin with; empty: anything.
+    firsts: Vec<u8>,
+    /// Whether any stands below the top of the document.
+    nested: bool,
+}
+
+impl Keys {
+    /// `None` where the paths are left to the plain reader: those through arrays, and empty names.
+    fn new(tree: &Tree) -> Option<Self> {
+        if tree.has_elements() {
+            return None;
+        }
+        let mut firsts = Vec::new();
+        for name in tree.names() {
+            firsts.push(*name.first()?);
+        }
+        firsts.sort_unstable();
+        firsts.dedup();
+        if firsts.len() > FIRSTS {
+            firsts.clear();
+        }
+        Some(Self { firsts, nested: tree.is_nested() })
+    }
+}
+
+impl Scanner {
+    pub(super) fn new(reader: Reader) -> Self {
+        let keys = Keys::new(&reader.tree);
+        let plain = Plain::new(Lines::default(), reader, true);
+        Self { plain, keys, found: Found::default(), nodes: Vec::new() }
+    }
+}
+
+impl ReadWindow for Scanner {
+    fn read(
+        &mut self,
+        window: &[u8],
+        ended: bool,
+        findings: &mut Findings,
+    ) -> Result<usize, Problem> {
+        let Some(keys) = &self.keys else { return self.plain.read(window, ended, findings) };
+        let lines = memchr::memrchr(b'\n', window).map_or(0, |newline| newline + 1);
+        self.found.clear();
+        self.nodes.clear();
+        let quick = Quick {
+            window: &window[..lines],
+            keys,
+            reader: &mut self.plain.reader,
+            found: &mut self.found,
+            nodes: &mut self.nodes,
+            findings,
+            line: 0,
+            awaited: None,
+        };
+        let taken = with_widest(quick)?;
+        if !ended || taken == window.len() {
+            return Ok(taken);
+        }
+        let end = self.plain.read_one(window, taken, ended, findings)?;
+        Ok(end.unwrap_or(taken))
+    }
+
+    fn is_settled(&self) -> bool {
+        true
+    }
+}
+
+/// What one block hands on to the next.
+#[derive(Clone, Copy)]
+struct Carry {
+    /// Whether the first byte is escaped.
+    escaped: u64,
+    /// All bits, if the block begins within a string.
+    inside: u64,
+    /// Whether that string is a key.
+    key_run: u64,
+    /// Whether the byte before belongs to a number or literal.
+    scalar: u64,
+    /// What is due at the first byte that is not blank.
+    value: u64,
+    key: u64,
+    colon: u64,
+    separator: u64,
+    /// For each open level, from the lowest bit on, whether it is an array.
+    kinds: u64,
+    depth: u32,
+    /// Where the document of this line was closed.
+    closed: Option<usize>,
+    /// Whether the line failed already.
+    failed: bool,
+}
+
+impl Carry {
+    /// At the start of a line.
+    const START: Self = Self {
+        escaped: 0,
+        inside: 0,
+        key_run: 0,
+        scalar: 0,
+        value: 1,
+        key: 0,
+        colon: 0,
+        separator: 0,
+        kinds: 0,
+        depth: 0,
+        closed: None,
+        failed: false,
+    };
+}
+
+/// The bytes of a block by what they are. All but the first are outside strings.
+#[derive(Clone, Copy)]
+struct Marks {
+    /// Line feeds, wherever they stand.
+    newline: u64,
+    /// Quotes that open a string, and those that close one.
+    opening: u64,
+    closing: u64,
+    /// Strings, from the opening quote to before the closing one.
+    inside: u64,
+    backslash: u64,
+    colon: u64,
+    comma: u64,
+    opens: u64,
+    closes: u64,
+    blank: u64,
+    /// Blanks that may be other control characters.
+    odd: u64,
+    /// Numbers, literals, and whatever else.
+    scalar: u64,
+}
+
+impl Marks {
+    #[inline(always)]
+    fn new<L: Lanes>(lanes: L, block: L::Block, carry: &mut Carry) -> Self {
+        let backslash = lanes.equal(block, b'\\');
+        let quotes = lanes.equal(block, b'"') & !escaped(backslash, &mut carry.escaped);
+        let inside = parity(quotes) ^ carry.inside;
+        carry.inside = if inside >> 63 == 1 { !0 } else { 0 };
+        let outside = !(inside | quotes);
+        let newline = lanes.equal(block, b'\n');
+        let low = lanes.at_most(block, b' ') & outside;
+        let colon = lanes.equal(block, b':') & outside;
+        let comma = lanes.equal(block, b',') & outside;
+        // `[` and `{` differ by one bit, and so do `]` and `}`.
+        let opens = lanes.equal_with(block, 0x20, b'{') & outside;
+        let closes = lanes.equal_with(block, 0x20, b'}') & outside;
+        let blank = low & !newline;
+        Self {
+            newline,
+            opening: quotes & inside,
+            closing: quotes & !inside,
+            inside,
+            backslash,
+            colon,
+            comma,
+            opens,
+            closes,
+            blank,
+            odd: blank & !lanes.equal(block, b' '),
+            scalar: outside & !(low | colon | comma | opens | closes),
+        }
+    }
+}
+
+/// The bytes that stand after an odd number of backslashes (simdjson, `json_escape_scanner`).
+#[inline(always)]
+fn escaped(backslash: u64, carry: &mut u64) -> u64 {
+    const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
+    if backslash == 0 {
+        return std::mem::take(carry);
+    }
+    let escapes = backslash & !*carry;
+    let codes = ((escapes << 1) | ODD).wrapping_sub(escapes) ^ ODD;
+    let escaped = codes ^ (backslash | *carry);
+    *carry = (codes & backslash) >> 63;
+    escaped
+}
+
+/// The first places that are not blank, from the bytes after `tokens` and from `places` on.
+#[inline(always)]
+fn due(tokens: u64, places: u64, blank: u64, carry: &mut u64) -> u64 {
+    let places = tokens << 1 | places | *carry;
+    let (sum, beyond) = (places & blank).overflowing_add(blank);
+    *carry = tokens >> 63 | u64::from(beyond);
+    (sum | places) & !blank
+}
+
+/// The nests of a block.
+struct Nests {
+    /// Places directly within an array.
+    array: u64,
+    /// Places directly within the document.
+    top: u64,
+    array_opens: u64,
+    wrong: u64,
+}
+
+/// What a block comes to.
+struct Verdict {
+    /// Line ends, keys that may be wanted, and nests if they matter.
+    events: u64,
+    /// What stands where it is not due.
+    wrong: u64,
+}
+
+/// Reads a window.
+struct Quick<'a> {
+    window: &'a [u8],
+    keys: &'a Keys,
+    reader: &'a mut Reader,
+    found: &'a mut Found,
+    /// The places of the open levels, where keys stand below the top.
+    nodes: &'a mut Vec<NodeId>,
+    findings: &'a mut Findings,
+    /// Where the line begins that is being read.
+    line: usize,
+    /// Where an array or object opens that a key leads to, and its place.
+    awaited: Option<(usize, NodeId)>,
+}
+
+impl Work for Quick<'_> {
+    type Output = Result<usize, Problem>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(mut self, lanes: L) -> Self::Output {
+        let mut at = 0;
+        let mut carry = Carry::START;
+        while at < self.window.len() {
+            let block = lanes.load(&block_at(self.window, at));
+            match self.block(lanes, block, at, &mut carry)? {
+                None => at += BLOCK_BYTES,
+                // A line ended within a string: nothing is certain but that another one begins.
+                Some(line) => {
+                    at = line;
+                    carry = Carry::START;
+                }
+            }
+        }
+        Ok(self.line)
+    }
+}
+
+impl Quick<'_> {
+    /// Reads a block; answers where to begin anew, if need be.
+    #[inline(always)]
+    fn block<L: Lanes>(
+        &mut self,
+        lanes: L,
+        block: L::Block,
+        at: usize,
+        carry: &mut Carry,
+    ) -> Result<Option<usize>, Problem> {
+        let marks = Marks::new(lanes, block, carry);
+        let nests = self.nests(&marks, at, carry);
+        let (keys, wrong) = self.grammar(&marks, &nests, at, carry);
+        let mut candidates = keys;
+        if !self.keys.firsts.is_empty() {
+            let firsts = self.keys.firsts.iter();
+            let firsts = firsts.fold(0, |bits, &first| bits | lanes.equal(block, first));
+            candidates &= firsts >> 1 | 1 << 63;
+        }
+        let mut events = marks.newline | candidates & nests.top;
+        if self.keys.nested {
+            events = marks.newline | candidates | marks.opens | marks.closes;
+        }
+        if events == 0 {
+            carry.failed |= wrong != 0;
+            return Ok(None);
+        }
+        self.events(&marks, Verdict { events, wrong }, at, carry)
+    }
+
+    /// Follows the nests through a block.
+    #[inline(always)]
+    fn nests(&self, marks: &Marks, at: usize, carry: &mut Carry) -> Nests {
+        let mut events = marks.opens | marks.closes | marks.newline;
+        let mut nests = Nests { array: 0, top: 0, array_opens: 0, wrong: 0 };
+        let mut done = 0;
+        while events != 0 {
+            let place = events.trailing_zeros();
+            let (bit, up_to) = (1 << place, below(place));
+            nests.add(up_to & !done, carry);
+            done = up_to;
+            events &= events - 1;
+            let fits = self.nest(marks, at + place as usize, bit, carry);
+            nests.wrong |= if fits { 0 } else { bit };
+            if marks.opens & bit != 0 && carry.kinds & 1 == 1 {
+                nests.array_opens |= bit;
+            }
+        }
+        nests.add(!done, carry);
+        nests
+    }
+
+    /// Opens or closes a level, or ends a line; answers whether it may.
+    #[inline(always)]
+    fn nest(&self, marks: &Marks, at: usize, bit: u64, carry: &mut Carry) -> bool {
+        let is_array = u64::from(self.window[at] & 0x20 == 0);
+        if marks.opens & bit != 0 {
+            if carry.depth == DEEP {
+                return false;
+            }
+            carry.kinds = carry.kinds << 1 | is_array;
+            carry.depth += 1;
+            return true;
+        }
+        if marks.closes & bit != 0 {
+            let fits = carry.depth > 0 && carry.kinds & 1 == is_array;
+            carry.kinds >>= 1;
+            carry.depth = carry.depth.saturating_sub(1);
+            if carry.depth == 0 {
+                carry.closed = Some(at);
+            }
+            return fits;
+        }
+        let rest = carry.closed.take().and_then(|closed| self.window.get(closed + 1..at));
+        let fits = carry.depth == 0 && rest.is_some_and(|rest| rest.iter().all(is_blank));
+        (carry.kinds, carry.depth) = (0, 0);
+        fits
+    }
+
+    /// Finds out what stands where it is not due. Answers the keys' opening quotes, and what is wrong.
+    #[inline(always)]
+    fn grammar(&self, marks: &Marks, nests: &Nests, at: usize, carry: &mut Carry) -> (u64, u64) {
+        let Marks { newline, opening, closing, colon, comma, opens, closes, blank, .. } = *marks;
+        let after_scalar = marks.scalar << 1 | carry.scalar;
+        let starts = marks.scalar & !after_scalar;
+        carry.scalar = marks.scalar >> 63;
+
+        let value = colon | nests.array_opens | comma & nests.array | newline;
+        let value = due(value, 0, blank, &mut carry.value);
+        let key = opens & !nests.array_opens | comma & !nests.array;
+        let key = due(key, 0, blank, &mut carry.key);
+        let keys = opening & key;
+        // An addition runs from a key's opening quote to its closing one.
+        let (run, carried) = marks.inside.overflowing_add(keys);
+        let (run, carried_too) = run.overflowing_add(carry.key_run);
+        carry.key_run = u64::from(carried | carried_too);
+        let key_ends = run & closing;
+        let in_keys = marks.inside & !run;
+        let colon_due = due(key_ends, 0, blank, &mut carry.colon);
+        let ends = closing & !key_ends | closes;
+        let ended = after_scalar & !marks.scalar;
+        let separator = due(ends, ended, blank, &mut carry.separator);
+
+        let mut wrong = nests.wrong | marks.backslash & in_keys;
+        wrong |= opening & !(value | key) | (starts | opens) & !value;
+        wrong |= colon & !colon_due | (comma | newline) & !separator;
+        for place in bits(closes & !separator) {
+            wrong |= if self.is_empty_nest(at + place) { 0 } else { 1 << place };
+        }
+        for place in bits(starts) {
+            wrong |= if is_scalar(&self.window[at + place..]) { 0 } else { 1 << place };
+        }
+        for place in bits(marks.odd) {
+            let fits = self.window.get(at + place).is_some_and(is_blank);
+            wrong |= if fits { 0 } else { 1 << place };
+        }
+        (keys, wrong)
+    }
+
+    /// Whether the array or object that closes here has nothing in it.
+    fn is_empty_nest(&self, at: usize) -> bool {
+        let before = self.window[..at].iter().rev().find(|byte| !is_blank(byte));
+        before.is_some_and(|&byte| byte == self.window[at] - 2)
+    }
+
+    /// Reads keys and ends lines, in order.
+    fn events(
+        &mut self,
+        marks: &Marks,
+        verdict: Verdict,
+        at: usize,
+        carry: &mut Carry,
+    ) -> Result<Option<usize>, Problem> {
+        let Verdict { events, wrong } = verdict;
+        let mut done = 0;
+        for place in bits(events) {
+            let bit = 1u64 << place;
+            if marks.newline & bit != 0 {
+                let up_to = bit | (bit - 1);
+                let failed = carry.failed || wrong & up_to & !done != 0;
+                self.end_line(at + place, failed)?;
+                (done, carry.failed) = (up_to, false);
+                if marks.inside & bit != 0 {
+                    return Ok(Some(self.line));
+                }
+            } else if marks.opening & bit != 0 {
+                carry.failed |= self.key(at + place).is_none();
+            } else if marks.opens & bit != 0 {
+                self.open(at + place);
+            } else {
+                self.nodes.pop();
+            }
+        }
+        carry.failed |= wrong & !done != 0;
+        Ok(None)
+    }
+
+    fn end_line(&mut self, newline: usize, failed: bool) -> Result<(), Problem> {
+        let start = std::mem::replace(&mut self.line, newline + 1);
+        self.nodes.clear();
+        self.awaited = None;
+        let text = &self.window[start..newline];
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        check_length(text.len(), start)?;
+        if failed || text.first() != Some(&b'{') {
+            self.findings.read(self.reader, text, start, self.found);
+        } else {
+            self.findings.row(self.found);
+        }
+        self.found.clear();
+        Ok(())
+    }
+
+    fn open(&mut self, at: usize) {
+        let node = match (self.awaited.take(), self.nodes.is_empty()) {
+            (_, true) => ROOT,
+            (Some((place, node)), _) if place == at => node,
+            _ => super::tree::NOWHERE,
+        };
+        self.nodes.push(node);
+    }
+
+    /// Reads the value of a key, if it is one that is looked for; `None` where it is better left to the
+    /// plain reader.
+    fn key(&mut self, at: usize) -> Option<()> {
+        let Reader { tree, fields, scratch, .. } = &mut *self.reader;
+        let node = if self.keys.nested { *self.nodes.last()? } else { ROOT };
+        let text = self.window.get(at + 1..)?;
+        let Some((length, node)) = tree.member_quoted(node, text) else { return Some(()) };
+        let colon = skip_blank(self.window, at + length + 2);
+        if self.window.get(colon) != Some(&b':') {
+            return None;
+        }
+        let start = skip_blank(self.window, colon + 1);
+        let text = self.window.get(start..)?;
+        let mut found = Identifiers { tree, fields, scratch, found: self.found };
+        if matches!(text.first()?, b'{' | b'[') {
+            found.open(node, start, true);
+            self.awaited = Some((start, node));
+            return Some(());
+        }
+        let (scalar, length) = scalar(text)?;
+        found.scalar(node, scalar, start..start + length).ok()
+    }
+}
+
+impl Nests {
+    #[inline(always)]
+    fn add(&mut self, places: u64, carry: &Carry) {
+        self.array |= if carry.kinds & 1 == 1 { places } else { 0 };
+        self.top |= if carry.depth == 1 { places } else { 0 };
+    }
+}
+
+/// The places of the bits that are set, ascending.
+#[inline(always)]
+fn bits(mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
+        bits &= bits - 1;
+        Some(place)
+    })
+}
+
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r')
+}
+
+fn skip_blank(text: &[u8], mut at: usize) -> usize {
+    while text.get(at).is_some_and(is_blank) {
+        at += 1;
+    }
+    at
+}
+
+/// Whether the text begins with a number or a literal, and something that may follow one.
+#[inline(always)]
+fn is_scalar(text: &[u8]) -> bool {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let is_whole = digits == 1 || (digits > 1 && text[0] != b'0');
+    if is_whole && text.get(digits).is_some_and(ends_scalar) {
+        return true;
+    }
+    scalar(text).is_some_and(|(_, length)| text.get(length).is_some_and(ends_scalar))
+}
+
+fn ends_scalar(byte: &u8) -> bool {
+    matches!(byte, b',' | b'}' | b']' | b'\n' | b' ' | b'\t' | b'\r')
+}
+
+/// The string, number or literal that the text begins with, and its length.
+fn scalar(text: &[u8]) -> Option<(Scalar<'_>, usize)> {
+    const LITERALS: [(&[u8], Scalar<'static>); 6] = [
+        (b"true", Scalar::Literal),
+        (b"false", Scalar::Literal),
+        (b"null", Scalar::Null),
+        (b"NaN", Scalar::Literal),
+        (b"Infinity", Scalar::Literal),
+        (b"-Infinity", Scalar::Literal),
+    ];
+    if text.first() == Some(&b'"') {
+        let (length, escaped) = string_length(text)?;
+        return Some((Scalar::Text { raw: &text[1..length - 1], escaped }, length));
+    }
+    if let Some(length) = number_length(text) {
+        return Some((Scalar::Number(std::str::from_utf8(&text[..length]).ok()?), length));
+    }
+    let literal = LITERALS.iter().find(|(word, _)| text.starts_with(word));
+    literal.map(|&(word, scalar)| (scalar, word.len()))
+}
+
+/// The length of the string that the text begins with, quotes included, and whether a backslash is in
+/// it.
+fn string_length(text: &[u8]) -> Option<(usize, bool)> {
+    let (mut at, mut escaped) = (1, false);
+    loop {
+        at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some((at + 1, escaped));
+        }
+        escaped = true;
+        at += 2;
+    }
+}

@@ -1,0 +1,133 @@
+//! The pages of a column chunk as they are stored, read in one go from first to last. It knows
+//! headers and checksums, and nothing of what a page holds.
+
+use bytes::{Bytes, BytesMut};
+
+use super::super::footer::Chunk;
+use super::super::page::{Content, HEADER_BYTES, PageKind, ParsedHeader};
+use crate::format::{FormatError, Source};
+
+/// How much is read at once, in bytes.
+const BLOCK_BYTES: u64 = 1 << 20;
+/// A header is hardly ever longer.
+const USUAL_HEADER_BYTES: u64 = 256;
+
+/// A page that was not yet decompressed.
+pub(super) struct StoredPage {
+    /// Where its header begins, in bytes from the start of the object.
+    pub(super) start: u64,
+    pub(super) kind: PageKind,
+    pub(super) content: Content,
+    /// Its length when decompressed, levels included.
+    pub(super) plain_bytes: usize,
+    checksum: Option<u32>,
+    pub(super) body: Bytes,
+}
+
+impl StoredPage {
+    /// Compares the page with the checksum of its header, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Unreadable`] where they differ.
+    pub(super) fn check(&self) -> Result<(), FormatError> {
+        let Some(expected) = self.checksum else { return Ok(()) };
+        let mut found = flate2::Crc::new();
+        found.update(&self.body);
+        if found.sum() == expected {
+            Ok(())
+        } else {
+            Err(FormatError::unreadable("a page cannot be decoded: its checksum is wrong"))
+        }
+    }
+}
+
+/// Reads the pages of a chunk.
+pub(super) struct StoredPages<'a> {
+    source: &'a dyn Source,
+    /// Where the next read begins and where the chunk ends.
+    next: u64,
+    end: u64,
+    /// What was read and not yet used.
+    held: Bytes,
+}
+
+impl<'a> StoredPages<'a> {
+    /// The pages of a chunk, which lies within the source.
+    pub(super) fn new(source: &'a dyn Source, chunk: &Chunk) -> Self {
+        Self { source, next: chunk.pages.start, end: chunk.pages.end, held: Bytes::new() }
+    }
+
+    /// Where the next page begins, in bytes from the start of the object.
+    fn position(&self) -> u64 {
+        self.next - self.held.len() as u64
+    }
+
+    /// The next page; `None` at the end of the chunk. Index pages, which hold no entries, are passed
+    /// over.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`] where the source fails, a header makes no sense or a page ends beyond the
+    /// chunk.
+    pub(super) fn next(&mut self) -> Result<Option<StoredPage>, FormatError> {
+        while self.left() > 0 {
+            let start = self.position();
+            let header = self.header()?;
+            let whole = header.header_bytes.checked_add(header.stored_bytes);
+            let Some(whole) = whole.filter(|&whole| whole <= self.left()) else {
+                return Err(FormatError::unreadable("a page ends beyond its column chunk"));
+            };
+            self.hold(whole)?;
+            let mut body = self.held.split_to(whole as usize);
+            let body = body.split_off(header.header_bytes as usize);
+            let Some(kind) = header.kind else { continue };
+            return Ok(Some(StoredPage {
+                start,
+                kind,
+                content: header.content,
+                plain_bytes: header.plain_bytes as usize,
+                checksum: header.checksum,
+                body,
+            }));
+        }
+        Ok(None)
+    }
+
+    /// How many bytes of the chunk are not yet used.
+    fn left(&self) -> u64 {
+        self.end - self.position()
+    }
+
+    fn header(&mut self) -> Result<ParsedHeader, FormatError> {
+        for length in [USUAL_HEADER_BYTES, HEADER_BYTES[0], HEADER_BYTES[1]] {
+            self.hold(length.min(self.left()))?;
+            if let Some(header) = ParsedHeader::parse(&self.held)? {
+                return Ok(header);
+            }
+        }
+        Err(FormatError::unreadable("a page header is malformed"))
+    }
+
+    /// Makes sure that so many bytes of the chunk are held, which it has.
+    fn hold(&mut self, length: u64) -> Result<(), FormatError> {
+        let missing = length.saturating_sub(self.held.len() as u64);
+        if missing == 0 {
+            return Ok(());
+        }
+        let more = missing.max(BLOCK_BYTES).min(self.end - self.next);
+        let more = usize::try_from(more)
+            .map_err(|_| FormatError::unreadable("a page is longer than memory"))?;
+        let read = self.source.read_at(self.next, more)?;
+        self.next += more as u64;
+        if self.held.is_empty() {
+            self.held = read;
+            return Ok(());
+        }
+        let mut joined = BytesMut::with_capacity(self.held.len() + read.len());
+        joined.extend_from_slice(&self.held);
+        joined.extend_from_slice(&read);
+        self.held = joined.freeze();
+        Ok(())
+    }
+}

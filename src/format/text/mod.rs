@@ -1,0 +1,356 @@
+//! What the text formats share: records one after another, changed in place byte by byte.
+//!
+//! Knows rows, their numbers and the ranges they lie in; never what a row says, which is the matter
+//! of a [`Syntax`].
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::compression::Recompress;
+use super::{
+    BlankOrder, Blanking, Compaction, Except, Fingerprint, Format, FormatError, ScanSink,
+    SharedSource, Source,
+};
+use crate::domain::dataset::{Compression, EraseAction};
+use crate::domain::edit::{Edit, Segment};
+use crate::domain::field::{BoundFields, Digested};
+use crate::domain::identifier::IdentifierDigest;
+use crate::domain::row::{RowCount, RowNumber, RowSet};
+
+mod blocks;
+#[cfg(test)]
+pub(super) mod differential;
+pub(super) mod helpers;
+mod patch;
+mod pipeline;
+mod records;
+mod window;
+
+use blocks::Blocks;
+pub(super) use patch::{KnownPatches, Patch, Patches, Patching, Splice};
+pub(super) use records::{Broken, Cut, Cutter, Kind, Record, Records};
+pub(super) use window::{Findings, Plain, Problem, ReadWindow, check_length};
+
+/// How one text format is written.
+pub(super) trait Syntax: Clone + Send + Sync + 'static {
+    /// Finds where its records end.
+    type Cutter: Cutter;
+    /// Reads identifiers.
+    type Reader: ReadRecord;
+    /// Reads the identifiers of many records at once.
+    type Scanner: ReadWindow;
+    /// Writes what becomes of a record.
+    type Eraser: EraseRecord;
+
+    /// A cutter at the start of an object.
+    fn cutter(&self) -> Self::Cutter;
+
+    /// A reader of these fields.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Unreadable`] where no object of this syntax can have any of the fields.
+    fn reader(&self, fields: &BoundFields) -> Result<Self::Reader, FormatError>;
+
+    /// A scanner of these fields, which finds what cutter and reader find.
+    ///
+    /// # Errors
+    ///
+    /// As `reader`.
+    fn scanner(&self, fields: &BoundFields) -> Result<Self::Scanner, FormatError>;
+
+    /// An eraser that does this.
+    fn eraser(&self, action: &EraseAction) -> Self::Eraser;
+
+    /// Whether a row is a blank.
+    fn is_blank(&self, text: &[u8]) -> bool;
+}
+
+/// Reads the identifiers of one record after another.
+pub(super) trait ReadRecord {
+    /// Takes note of the columns' names.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Unreadable`] where none of the fields is among them.
+    fn header(&mut self, _text: &[u8]) -> Result<(), FormatError> {
+        Ok(())
+    }
+
+    /// Adds what stands in a row to `found`.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`] where the row cannot be read; `found` is void then.
+    fn read(&mut self, text: &[u8], found: &mut Found) -> Result<(), Broken>;
+}
+
+/// Erases one record after another.
+pub(super) trait EraseRecord {
+    /// Takes note of the columns' names.
+    fn header(&mut self, _text: &[u8]) {}
+
+    /// Appends what a row becomes, without line ending.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`] where the row cannot be read.
+    fn erase(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Broken>;
+}
+
+/// What stands in a row.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Found {
+    /// The identifiers.
+    pub(super) digests: Vec<IdentifierDigest>,
+    /// How many values are not of their field's type.
+    pub(super) foreign: u32,
+}
+
+impl Found {
+    /// More identifiers than this make a row unreadable: it would take more memory than it may.
+    pub(super) const MOST: usize = 1 << 20;
+
+    /// Adds what a value turned out to be.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the row: it holds too many identifiers.
+    pub(super) fn add(&mut self, value: Digested) -> Result<(), &'static str> {
+        match value {
+            Digested::Identifier(_) if self.digests.len() == Self::MOST => {
+                return Err("the row holds more than 1,048,576 identifiers");
+            }
+            Digested::Identifier(digest) => self.digests.push(digest),
+            Digested::Empty => {}
+            Digested::Foreign => self.foreign += 1,
+        }
+        Ok(())
+    }
+
+    /// Forgets all of it.
+    pub(super) fn clear(&mut self) {
+        self.digests.clear();
+        self.foreign = 0;
+    }
+
+    fn any_of(&self, subjects: &HashSet<IdentifierDigest>) -> bool {
+        self.digests.iter().any(|digest| subjects.contains(digest))
+    }
+}
+
+/// A text format within a compression.
+pub(super) struct Text<S> {
+    syntax: S,
+    compression: Compression,
+}
+
+impl<S: Syntax> Text<S> {
+    /// Text of this syntax within this compression.
+    pub(super) fn new(syntax: S, compression: Compression) -> Self {
+        Self { syntax, compression }
+    }
+
+    fn records<R: Source>(&self, source: R) -> Result<Records<R, S::Cutter>, FormatError> {
+        Records::new(source, self.compression, self.syntax.cutter())
+    }
+
+    fn edit(&self, source: SharedSource, patches: impl Patches) -> Result<Edit, FormatError> {
+        Ok(match self.compression {
+            Compression::None => Edit::streamed(Splice::new(patches, source.size_bytes())),
+            other => Edit::streamed(Recompress::new(source, other, patches)?),
+        })
+    }
+}
+
+impl<S: Syntax> Format for Text<S> {
+    fn scan(
+        &self,
+        source: &dyn Source,
+        fields: &BoundFields,
+        sink: &mut dyn ScanSink,
+    ) -> Result<RowCount, FormatError> {
+        let blocks = Blocks::new(source, self.compression)?;
+        pipeline::scan(blocks, self.syntax.scanner(fields)?, sink)
+    }
+
+    fn blank(&self, source: SharedSource, order: &BlankOrder) -> Result<Blanking, FormatError> {
+        let mut eraser = Eraser {
+            reader: self.syntax.reader(&order.fields)?,
+            eraser: self.syntax.eraser(&order.action),
+            subjects: &order.subjects,
+            found: Found::default(),
+        };
+        let mut records = self.records(source.clone())?;
+        let mut ordered = order.rows.iter().peekable();
+        let (mut patches, mut blanked, mut unmatched) = (Vec::new(), Vec::new(), Vec::new());
+        while let Some(&wanted) = ordered.peek() {
+            let Some(record) = records.next()? else { break };
+            match record.row {
+                None => eraser.header(record.text)?,
+                Some(row) if row == wanted => {
+                    ordered.next();
+                    match eraser.erase(&record, row)? {
+                        Some(bytes) => {
+                            patches.push(patch(&record, bytes));
+                            blanked.push(row);
+                        }
+                        None => unmatched.push(row),
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        unmatched.extend(ordered);
+        let edit = match patches.is_empty() {
+            true => None,
+            false if self.compression == Compression::None => Some(known(patches, &source)),
+            false => Some(self.edit(source, KnownPatches::new(patches))?),
+        };
+        Ok(Blanking { edit, blanked: RowSet::new(blanked), unmatched })
+    }
+
+    fn compact(&self, source: SharedSource) -> Result<Compaction, FormatError> {
+        let mut records = self.records(source.clone())?;
+        let mut dropped = 0u64;
+        while let Some(record) = records.next()? {
+            let blank = record.row.is_some() && self.syntax.is_blank(record.text);
+            dropped += u64::from(blank);
+        }
+        let edit = match dropped {
+            0 => None,
+            _ => {
+                let records = self.records(source.clone())?;
+                let blanks = Blanks { records, syntax: self.syntax.clone() };
+                Some(self.edit(source, blanks)?)
+            }
+        };
+        Ok(Compaction { edit, dropped: RowCount(dropped) })
+    }
+
+    fn fingerprint(
+        &self,
+        source: &dyn Source,
+        except: Except<'_>,
+    ) -> Result<Fingerprint, FormatError> {
+        let mut records = self.records(source)?;
+        let mut named = match except {
+            Except::Rows(rows) => Some(rows.iter()),
+            Except::Nothing | Except::Blanks => None,
+        };
+        let mut named = named.iter_mut().flatten().peekable();
+        let leaves_blanks = except == Except::Blanks;
+        let mut rank: u64 = 0;
+        let mut hash = Sha256::new();
+        while let Some(record) = records.next()? {
+            // A header counts as a row that no object has, so that its loss shows.
+            let mut number = u64::MAX;
+            if let Some(row) = record.row {
+                let is_named = named.next_if_eq(&row).is_some();
+                if is_named || (leaves_blanks && self.syntax.is_blank(record.text)) {
+                    continue;
+                }
+                number = rank;
+                rank += 1;
+            }
+            hash.update(number.to_le_bytes());
+            hash.update(((record.text.len() + record.ending.len()) as u64).to_le_bytes());
+            hash.update(record.text);
+            hash.update(record.ending);
+        }
+        Ok(Fingerprint { rows: records.rows(), digest: hash.finalize().into() })
+    }
+}
+
+fn patch(record: &Record<'_>, bytes: Bytes) -> Patch {
+    let range = record.start..record.start + record.text.len() as u64;
+    Patch { range, bytes, member: record.member }
+}
+
+/// An edit whose length is known beforehand, which a store may need.
+fn known(patches: Vec<Patch>, source: &SharedSource) -> Edit {
+    let mut segments = Vec::with_capacity(patches.len() * 2 + 1);
+    let mut position = 0;
+    for patch in patches {
+        if position < patch.range.start {
+            segments.push(Segment::Copy(position..patch.range.start));
+        }
+        position = patch.range.end;
+        segments.push(Segment::Bytes(patch.bytes));
+    }
+    if position < source.size_bytes() {
+        segments.push(Segment::Copy(position..source.size_bytes()));
+    }
+    Edit::new(segments)
+}
+
+/// Matches a row again and erases it.
+struct Eraser<'o, R, E> {
+    reader: R,
+    eraser: E,
+    subjects: &'o HashSet<IdentifierDigest>,
+    found: Found,
+}
+
+impl<R: ReadRecord, E: EraseRecord> Eraser<'_, R, E> {
+    fn header(&mut self, text: &[u8]) -> Result<(), FormatError> {
+        self.eraser.header(text);
+        self.reader.header(text)
+    }
+
+    /// What the row becomes; `None` where it holds no identifier of the subjects, or cannot be
+    /// read.
+    fn erase(&mut self, record: &Record<'_>, row: RowNumber) -> Result<Option<Bytes>, FormatError> {
+        if !self.matches(record.text).unwrap_or(false) {
+            return Ok(None);
+        }
+        let fail = |reason: &str| FormatError::unreadable_at(reason, Some(row), record.start);
+        let mut bytes = Vec::with_capacity(record.text.len());
+        let erased = self.eraser.erase(record.text, &mut bytes);
+        erased.map_err(|broken| fail(broken.reason))?;
+        match self.matches(&bytes) {
+            Ok(false) => Ok(Some(Bytes::from(bytes))),
+            Ok(true) => Err(fail(
+                "an identifier of the subject would stay in the row: \
+                 it stands in a field that the dataset keeps, or does not redact",
+            )),
+            Err(_) => Err(fail("the row could not be read any more after its erasure")),
+        }
+    }
+
+    fn matches(&mut self, text: &[u8]) -> Result<bool, Broken> {
+        self.found.clear();
+        self.reader.read(text, &mut self.found)?;
+        Ok(self.found.any_of(self.subjects))
+    }
+}
+
+/// The blanks of an object as changes that leave nothing in their place, found while they are asked
+/// for: there may be any number.
+struct Blanks<S: Syntax> {
+    records: Records<SharedSource, S::Cutter>,
+    syntax: S,
+}
+
+impl<S: Syntax> Patches for Blanks<S> {
+    fn next(&mut self) -> Result<Option<Patch>, FormatError> {
+        while let Some(record) = self.records.next()? {
+            if record.row.is_some() && self.syntax.is_blank(record.text) {
+                let mut patch = patch(&record, Bytes::new());
+                patch.range.end += record.ending.len() as u64;
+                return Ok(Some(patch));
+            }
+        }
+        Ok(None)
+    }
+
+    fn growth(&self, _content: Range<u64>) -> Option<i64> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

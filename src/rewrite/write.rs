@@ -1,0 +1,289 @@
+//! The first step: the new version is written, if the object still is as the plan says.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::domain::edit::Edit;
+use crate::domain::identifier::hex;
+use crate::domain::journal::Step;
+use crate::domain::object::{ObjectKey, ObjectVersion};
+use crate::domain::plan::PlannedRewrite;
+use crate::domain::row::{RowCount, RowSet};
+use crate::lake::{
+    Base, LakeErrorKind, ObserverError, OperationId, Staging, Write, WriteError, WriteObserver,
+    WriteOutcome,
+};
+
+use crate::scan::{ScanError, is_gone};
+
+use super::past::{Intent, difference, spell};
+use super::position::Position;
+use super::{Halt, Notes, Planned, TRIES, Work, chain, patiently};
+
+/// A change whose current version is free of the subjects, as far as the write's answer tells.
+pub struct Rewritten {
+    pub(super) work: Work,
+    pub(super) made: Made,
+}
+
+/// What the first step found or did.
+#[derive(Clone, Debug)]
+pub(super) enum Made {
+    /// This version, by this write.
+    Version(ObjectVersion, Intent),
+    /// Nothing: a scan showed that no subject stands in the planned version.
+    Clean,
+    /// Nothing: the plan rewrites nothing here.
+    Nothing,
+    /// Nothing: the planned version and the key are gone. Versions beneath may remain.
+    Gone,
+}
+
+/// How one attempt to write ended.
+enum Attempt {
+    Written(ObjectVersion, Intent),
+    Clean,
+    /// It failed; the object tells what that means.
+    Trouble {
+        detail: String,
+        may_pass: bool,
+    },
+}
+
+impl Planned {
+    /// Writes the new version, or finds that an earlier run did.
+    ///
+    /// Before the first byte is written, the planned version is scanned: a subject's row that the plan
+    /// does not name means that the index was wrong, and that more would go than was approved.
+    ///
+    /// # Errors
+    ///
+    /// [`Halt`]. The object was then not changed by this call, or it was and the next call finds it.
+    pub async fn rewrite(self) -> Result<Rewritten, Halt> {
+        let Self(mut work) = self;
+        work.abandon_leftovers().await?;
+        let made = work.make().await?;
+        Ok(Rewritten { work, made })
+    }
+}
+
+impl Work {
+    /// Removes what unfinished writes of earlier runs left. Comes before anything is settled, so that
+    /// a write that is settled as not committed stays so.
+    async fn abandon_leftovers(&mut self) -> Result<(), Halt> {
+        for staging in self.past.take_staged() {
+            let lake = &self.site.lake;
+            patiently(self.site.pause, || lake.abandon(&self.change.key, &staging)).await?;
+        }
+        Ok(())
+    }
+
+    async fn make(&mut self) -> Result<Made, Halt> {
+        // Its work in the lake was done: a later write of somebody else is no drift.
+        if self.past.is_expunged()
+            && let Some((object, intent)) = self.past.rewritten().cloned()
+        {
+            return Ok(Made::Version(object, intent));
+        }
+        let Some(planned) = self.change.rewrite.clone() else {
+            return Ok(Made::Nothing);
+        };
+        let mut trouble: Option<String> = None;
+        let mut tries = 0;
+        loop {
+            match self.look(&planned).await? {
+                Position::Drifted => return Err(Halt::Drifted),
+                Position::Gone => return Ok(Made::Gone),
+                Position::Ours(object, intent) => {
+                    self.note_rewritten(&object).await?;
+                    return Ok(Made::Version(object, intent));
+                }
+                Position::Planned if tries == TRIES => {
+                    return Err(Halt::failed(trouble.unwrap_or_default()));
+                }
+                Position::Planned => {}
+            }
+            match self.attempt(&planned).await? {
+                Attempt::Clean => return Ok(Made::Clean),
+                Attempt::Written(object, intent) => {
+                    self.note_rewritten(&object).await?;
+                    return Ok(Made::Version(object, intent));
+                }
+                Attempt::Trouble { detail, may_pass } => {
+                    trouble = Some(detail);
+                    tries = if may_pass { tries + 1 } else { TRIES };
+                    tokio::time::sleep(self.site.pause * tries).await;
+                    self.abandon_leftovers().await?;
+                }
+            }
+        }
+    }
+
+    async fn note_rewritten(&mut self, object: &ObjectVersion) -> Result<(), Halt> {
+        if let Some((known, _)) = self.past.rewritten()
+            && known.is_same_version(object)
+        {
+            return Ok(());
+        }
+        self.note(Step::Rewritten { object: object.clone() }).await
+    }
+
+    /// Scans, blanks, notes and writes, once.
+    async fn attempt(&mut self, planned: &PlannedRewrite) -> Result<Attempt, Halt> {
+        let (edit, intent) = match self.prepare(planned).await? {
+            Prepared::Clean => return Ok(Attempt::Clean),
+            Prepared::Trouble { detail, may_pass } => {
+                return Ok(Attempt::Trouble { detail, may_pass });
+            }
+            Prepared::Edit(edit, intent) => (edit, intent),
+        };
+        self.note_intent(&intent).await?;
+        let observer = Arc::new(StagingNotes {
+            notes: self.site.notes.clone(),
+            operation: intent.operation.clone(),
+            staged: Mutex::default(),
+        });
+        let write = Write {
+            key: self.key().clone(),
+            base: Base::Version(planned.object.clone()),
+            edit,
+            operation: intent.operation.clone(),
+            observer: observer.clone(),
+        };
+        let answer = self.site.lake.write(write).await;
+        for step in observer.take() {
+            self.past.add(&step);
+        }
+        Ok(match answer {
+            Ok(object) => Attempt::Written(object, intent),
+            Err(error) => Attempt::Trouble { may_pass: may_pass(&error), detail: chain(&error) },
+        })
+    }
+
+    /// Everything that comes before the intent is noted.
+    async fn prepare(&self, planned: &PlannedRewrite) -> Result<Prepared, Halt> {
+        let reader = self.site.reader(&planned.object);
+        let found = match reader.find().await {
+            Ok(found) => found,
+            Err(error) => return Ok(Prepared::from(error)),
+        };
+        let Some(rows) = found.rows else {
+            return Ok(Prepared::Clean);
+        };
+        if let Some(surplus) = difference(&rows, Some(&planned.rows)) {
+            return Err(index_is_wrong(surplus.count()));
+        }
+        let fingerprint = match reader.fingerprint(Some(rows.clone())).await {
+            Ok(fingerprint) => fingerprint,
+            Err(error) => return Ok(Prepared::from(error)),
+        };
+        let blanking = match reader.blank(rows.clone(), &planned.action).await {
+            Ok(blanking) => blanking,
+            Err(error) => return Ok(Prepared::from(error)),
+        };
+        match blanking.edit {
+            Some(edit) if blanking.blanked.as_ref() == Some(&rows) => {
+                let unmatched = difference(&planned.rows, Some(&rows));
+                let intent = Intent {
+                    operation: fresh_operation()?,
+                    fingerprint: spell(&fingerprint),
+                    rows: rows.count(),
+                    unmatched,
+                };
+                Ok(Prepared::Edit(edit, intent))
+            }
+            _ => Err(blanking_disagrees(&rows, blanking.blanked.as_ref())),
+        }
+    }
+
+    /// Notes the intent, in the journal and in the past of this run.
+    async fn note_intent(&mut self, intent: &Intent) -> Result<(), Halt> {
+        let unmatched = intent.unmatched.clone().map(|rows| Step::Unmatched { rows });
+        let intended = Step::Intended {
+            operation: intent.operation.as_str().to_owned(),
+            fingerprint: intent.fingerprint.clone(),
+            rows: intent.rows,
+        };
+        for step in unmatched.into_iter().chain([intended]) {
+            self.note(step.clone()).await?;
+            self.past.add(&step);
+        }
+        Ok(())
+    }
+}
+
+/// What comes of preparing a write.
+enum Prepared {
+    Edit(Edit, Intent),
+    Clean,
+    Trouble { detail: String, may_pass: bool },
+}
+
+/// The object could not be read: the look that follows tells whether it is still there.
+impl From<ScanError> for Prepared {
+    fn from(error: ScanError) -> Self {
+        let may_pass = match &error {
+            ScanError::Lake(error) => is_gone(error) || error.kind() == LakeErrorKind::Unavailable,
+            ScanError::Unreadable(_) | ScanError::Stopped => false,
+        };
+        Self::Trouble { detail: chain(&error), may_pass }
+    }
+}
+
+/// Whether the same write may succeed a little later. An unknown outcome is settled by the look that
+/// follows, and so is a precondition that failed: it may have been our own write that broke it.
+fn may_pass(error: &WriteError) -> bool {
+    error.outcome == WriteOutcome::Unknown
+        || matches!(error.error.kind(), LakeErrorKind::Unavailable | LakeErrorKind::Drifted)
+}
+
+fn index_is_wrong(surplus: RowCount) -> Halt {
+    Halt::failed(format!(
+        "the index is wrong about this object: {surplus} more rows; run `lacuna index --full` and \
+         plan again"
+    ))
+}
+
+fn blanking_disagrees(found: &RowSet, blanked: Option<&RowSet>) -> Halt {
+    let blanked = blanked.map_or(RowCount(0), RowSet::count);
+    Halt::failed(format!(
+        "a scan found the subjects in {} rows, but blanking would change {blanked}; nothing was \
+         written; this is a defect of Lacuna, please report it",
+        found.count()
+    ))
+}
+
+/// A name that no other write has: 128 random bits.
+fn fresh_operation() -> Result<OperationId, Halt> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Halt::failed(format!("the system gives no random bytes: {error}")))?;
+    Ok(OperationId::new(hex(&bytes)))
+}
+
+/// Notes where the bytes of an unfinished write lie.
+struct StagingNotes {
+    notes: Arc<dyn Notes>,
+    operation: OperationId,
+    staged: Mutex<Vec<Step>>,
+}
+
+impl StagingNotes {
+    fn take(&self) -> Vec<Step> {
+        std::mem::take(&mut *self.staged.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[async_trait]
+impl WriteObserver for StagingNotes {
+    async fn staged(&self, _: &ObjectKey, staging: &Staging) -> Result<(), ObserverError> {
+        let step = Step::Staged {
+            operation: self.operation.as_str().to_owned(),
+            staging: staging.0.clone(),
+        };
+        self.notes.note(step.clone()).await?;
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner).push(step);
+        Ok(())
+    }
+}

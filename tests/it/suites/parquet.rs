@@ -1,0 +1,7 @@
+//! Parquet against the Apache corpus, against files of every make, and against engines that share
+//! no code with this one.
+
+mod corpus;
+mod engines;
+mod erasing;
+mod support;
