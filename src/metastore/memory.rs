@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use futures::stream::{self, StreamExt as _};
 
 use super::{
-    Metastore, MetastoreError, MetastoreErrorKind, MetastoreSize, MetastoreStream, Recorder,
-    Succession,
+    Metastore, MetastoreError, MetastoreErrorKind, MetastoreSize, MetastoreStream, ObjectPostings,
+    Recorder, Succession,
 };
 use crate::domain::dataset::DatasetName;
 use crate::domain::identifier::{IdentifierDigest, KeyCheck};
@@ -163,6 +163,22 @@ impl Metastore for MemoryMetastore {
         let is_asked = |(name, key, _): &Slot| name == dataset && keys.contains(key);
         let found = tables.records.iter().filter(|(slot, _)| is_asked(slot));
         Ok(found.map(|(_, record)| record.scanned.clone()).collect())
+    }
+
+    fn postings(
+        &self,
+        dataset: &DatasetName,
+        objects: &[ObjectVersion],
+    ) -> MetastoreStream<ObjectPostings> {
+        let tables = self.tables();
+        let of = |(place, object)| {
+            let record = tables.find(dataset, object)?;
+            let postings = record.postings.iter();
+            let postings = postings.map(|&(digest, row)| RowPosting { digest, row }).collect();
+            Some(Ok(ObjectPostings { place, postings }))
+        };
+        let found: Vec<_> = objects.iter().enumerate().filter_map(of).collect();
+        stream::iter(found).boxed()
     }
 
     async fn datasets(&self) -> Result<Vec<DatasetName>, MetastoreError> {

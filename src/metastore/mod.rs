@@ -11,7 +11,7 @@ use std::fmt;
 use std::future::ready;
 
 use async_trait::async_trait;
-use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 
 use crate::domain::dataset::DatasetName;
 use crate::domain::identifier::{IdentifierDigest, KeyCheck};
@@ -32,6 +32,11 @@ pub type MetastoreStream<T> = BoxStream<'static, Result<T, MetastoreError>>;
 ///   for each other.
 /// - Every call may be repeated: doing it twice is doing it once.
 /// - A scan that was begun and never committed leaves nothing that a reader could meet.
+/// - A subject may be known by the first 64 bits of its digest alone. Two digests that begin alike
+///   (2.7 % probable anywhere among a billion) are then one subject to the index: a lookup of either
+///   finds the rows of both, [`Metastore::succeed`] takes the postings of both away, and
+///   [`Metastore::postings`] answers digests whose second half is zero. Whoever acts on a posting looks
+///   at the row, and whoever meets a row without the subject lets the version be scanned again.
 #[async_trait]
 pub trait Metastore: Send + Sync + fmt::Debug {
     /// Opens the metastore for digests under the key with this check value; the first caller fixes it.
@@ -107,6 +112,19 @@ pub trait Metastore: Send + Sync + fmt::Debug {
         self.indexed(dataset, None).try_filter(is_flawed).boxed()
     }
 
+    /// Every posting of these versions, in pieces of bounded size and in no defined order; of what is
+    /// not recorded, none. Its work may follow the size of the whole index, not that of the versions: ask
+    /// for many at once. Digests are as far known as the metastore knows them, the rest is zero.
+    fn postings(
+        &self,
+        dataset: &DatasetName,
+        objects: &[ObjectVersion],
+    ) -> MetastoreStream<ObjectPostings> {
+        let _ = (dataset, objects);
+        let message = "this metastore cannot tell the postings of an object";
+        stream::iter([Err(MetastoreError::new(MetastoreErrorKind::Other, message))]).boxed()
+    }
+
     /// The names of all datasets that have a record.
     async fn datasets(&self) -> Result<Vec<DatasetName>, MetastoreError>;
 
@@ -124,6 +142,15 @@ pub trait Recorder: Send {
     /// recorded for the same version before, and of any other version that this one overwrote: one
     /// with the same key and version id, but another ETag.
     async fn commit(self: Box<Self>, scanned: ScannedObject) -> Result<(), MetastoreError>;
+}
+
+/// Some postings of an object version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectPostings {
+    /// The version, by its place among those that were asked for.
+    pub place: usize,
+    /// Some of its postings.
+    pub postings: Vec<RowPosting>,
 }
 
 /// How the index follows a rewrite.
