@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 
 use crate::domain::audit::{AUDIT_SCHEMA, AuditRecord};
 use crate::domain::identifier::IdentifierDigest;
-use crate::domain::journal::{Note, Outcome, Step};
+use crate::domain::journal::{Note, Outcome, Replacement, Step};
+use crate::domain::object::ObjectVersion;
 use crate::domain::observe::{Event, Stop};
 use crate::domain::plan::{ErasurePlan, PlanId, PlannedChange};
 use crate::lake::Versioning;
@@ -306,8 +307,11 @@ impl Run {
     async fn follow(&self, planned: &PlannedChange, ending: &Ending) -> Result<(), MetastoreError> {
         let metastore = &self.tools.metastore;
         let mut forgotten = ending.expunged.clone();
-        if let Some((old, new)) = ending.succession() {
-            let keeps_old = ending.retained.iter().any(|it| it.object.is_same_version(old));
+        let is_retained = |object: &ObjectVersion| {
+            ending.retained.iter().any(|it| it.object.is_same_version(object))
+        };
+        if let Some(Replacement { old, new }) = ending.succession() {
+            let keeps_old = is_retained(old);
             forgotten.retain(|object| !object.is_same_version(old));
             let succession = Succession {
                 dataset: planned.dataset.clone(),
@@ -318,9 +322,10 @@ impl Run {
             };
             metastore.succeed(&succession).await?;
         }
-        if let Some(rewrite) = planned.rewrite.as_ref().filter(|_| ending.was_gone) {
-            forgotten.push(rewrite.object.clone());
-        }
+        // What the index was wrong about is scanned again, the postings of others with it.
+        let is_lost = ending.was_gone || ending.index_was_wrong;
+        let lost = planned.rewrite.iter().map(|rewrite| &rewrite.object).filter(|_| is_lost);
+        forgotten.extend(lost.filter(|object| !is_retained(object)).cloned());
         if forgotten.is_empty() {
             return Ok(());
         }

@@ -29,8 +29,9 @@ pub struct Ending {
     pub replacement: Option<Replacement>,
     /// Rows that were blanked in the current version.
     pub rows: RowCount,
-    /// The planned version, where a scan showed that no subject stands in it.
-    pub clean: Option<ObjectVersion>,
+    /// Whether the index named rows of the planned version in which no subject stands. What else it says
+    /// of the version may be as wrong, or right and another subject's whose digest begins alike.
+    pub index_was_wrong: bool,
     /// Superseded versions of the plan that are gone for good.
     pub expunged: Vec<ObjectVersion>,
     /// Versions with the subjects' rows that are still there, and why.
@@ -40,14 +41,9 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Which version's postings become which other's; both the same where the planned version turned
-    /// out to be free of the subjects.
-    pub fn succession(&self) -> Option<(&ObjectVersion, &ObjectVersion)> {
-        match (&self.replacement, &self.clean) {
-            (Some(replacement), _) => Some((&replacement.old, &replacement.new)),
-            (None, Some(clean)) => Some((clean, clean)),
-            (None, None) => None,
-        }
+    /// Which version's postings become which other's; none where the index was wrong about the old one.
+    pub fn succession(&self) -> Option<&Replacement> {
+        self.replacement.as_ref().filter(|_| !self.index_was_wrong)
     }
 }
 
@@ -168,13 +164,17 @@ impl Work {
     fn ending(&self, made: Made, expunged: Vec<ObjectVersion>, retained: Vec<Retained>) -> Ending {
         let old = self.planned_version().cloned();
         let was_gone = matches!(made, Made::Gone);
-        let clean = old.clone().filter(|_| matches!(made, Made::Clean));
+        let index_was_wrong = match &made {
+            Made::Version(_, intent) => intent.unmatched.is_some(),
+            Made::Clean => true,
+            Made::Nothing | Made::Gone => false,
+        };
         let (replacement, rows) = match (made, old) {
             (Made::Version(new, intent), Some(old)) => {
                 (Some(Replacement { old, new }), intent.rows)
             }
             _ => (None, RowCount(0)),
         };
-        Ending { replacement, rows, clean, expunged, retained, was_gone }
+        Ending { replacement, rows, index_was_wrong, expunged, retained, was_gone }
     }
 }
