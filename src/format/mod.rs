@@ -235,8 +235,28 @@ pub enum Except<'a> {
     Nothing,
     /// These; rows that the object does not have are no matter.
     Rows(&'a RowSet),
+    /// As `Rows`; and those that still hold something that this action takes are counted.
+    Erased(&'a RowSet, &'a EraseAction),
     /// Those that [`Format::compact`] drops.
     Blanks,
+}
+
+impl<'a> Except<'a> {
+    /// The rows that are named.
+    pub(crate) fn rows(self) -> Option<&'a RowSet> {
+        match self {
+            Self::Rows(rows) | Self::Erased(rows, _) => Some(rows),
+            Self::Nothing | Self::Blanks => None,
+        }
+    }
+
+    /// What was done to them.
+    pub(crate) fn action(self) -> Option<&'a EraseAction> {
+        match self {
+            Self::Erased(_, action) => Some(action),
+            Self::Nothing | Self::Rows(_) | Self::Blanks => None,
+        }
+    }
 }
 
 impl<'a> From<Option<&'a RowSet>> for Except<'a> {
@@ -258,6 +278,8 @@ pub struct Fingerprint {
     /// the record, line ending included. In Parquet it is levels and values, typed; columns are
     /// stored apart there, so that each is digested by itself, and then their digests in order.
     pub digest: [u8; 32],
+    /// Rows of [`Except::Erased`] that hold what the action takes.
+    pub unerased: RowCount,
 }
 
 /// One format, reading one kind of compression: what `detect::open` answers for an object.

@@ -132,7 +132,8 @@ mod tests {
     }
 
     fn intended(operation: &str) -> Step {
-        let fingerprint = spell(&Fingerprint { rows: RowCount(9), digest: [1; 32] });
+        let fingerprint =
+            spell(&Fingerprint { rows: RowCount(9), digest: [1; 32], unerased: RowCount(0) });
         Step::Intended { operation: operation.to_owned(), fingerprint, rows: RowCount(1) }
     }
 

@@ -7,7 +7,7 @@ use crate::domain::dataset::EraseAction;
 use crate::domain::identifier::IdentifierDigest;
 use crate::domain::object::ObjectVersion;
 use crate::domain::row::{RowCount, RowSet};
-use crate::format::{BlankOrder, Blanking, Fingerprint};
+use crate::format::{BlankOrder, Blanking, Except, Fingerprint};
 use crate::lake::Lake;
 use crate::scan::{DatasetReader, ScanError, find_rows, fingerprint, on_object};
 
@@ -57,6 +57,22 @@ impl Reader {
         except: Option<RowSet>,
     ) -> Result<Fingerprint, ScanError> {
         fingerprint(self.lake.clone(), &self.reader, &self.object, except).await
+    }
+
+    /// The same, and how many of those rows hold what the action takes.
+    pub(super) async fn erased_fingerprint(
+        &self,
+        except: Option<RowSet>,
+        action: EraseAction,
+    ) -> Result<Fingerprint, ScanError> {
+        on_object(self.lake.clone(), &self.reader, &self.object, move |opened, source| {
+            let except = match &except {
+                Some(rows) => Except::Erased(rows, &action),
+                None => Except::Nothing,
+            };
+            opened.format.fingerprint(&**source, except)
+        })
+        .await
     }
 
     /// The version without the subjects in these rows.

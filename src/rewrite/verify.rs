@@ -48,7 +48,12 @@ impl Work {
         }
         let planned = self.change.rewrite.as_ref().map(|rewrite| &rewrite.rows);
         let blanked: Option<RowSet> = planned.and_then(|rows| intent.blanked(rows));
-        let held = reader.fingerprint(blanked).await.map_err(unreadable)?;
+        let planned = self.change.rewrite.as_ref().map(|rewrite| &rewrite.action);
+        let action = planned.cloned().unwrap_or_default();
+        let held = reader.erased_fingerprint(blanked, action).await.map_err(unreadable)?;
+        if held.unerased > RowCount(0) {
+            return Err(self.unverified(held.unerased, "rows that should be blank are not"));
+        }
         if spell(&held) != intent.fingerprint {
             return Err(self.unverified(RowCount(0), "rows that should have stayed have changed"));
         }

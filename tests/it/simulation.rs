@@ -269,7 +269,7 @@ async fn a_garbled_version_is_not_taken_for_done() {
     let plan = world.plan_with(&fresh);
     let approved = world.approve(&plan, Vec::new()).await;
     let mut tools = world.tools(&Script::quiet());
-    let lake = Arc::new(faults::GarblingLake(world.lake.clone()));
+    let lake = Arc::new(faults::TamperedLake::reading(world.lake.clone()));
     let estate = Estate { lake, ..tools.datasets[0].clone() };
     tools.datasets = vec![estate].into();
     let execution = execute(&tools, approved, ExecuteOptions::default()).await.expect("a run");
@@ -281,4 +281,49 @@ async fn a_garbled_version_is_not_taken_for_done() {
     assert!(world.postings().await.contains(&fresh.object.key));
     // The same command on a sound lake finds that the version is as it should be, and goes on.
     finish(&world, &plan).await;
+}
+
+/// E7: whatever mistake a rewriter makes, the verification finds it, or what stands there is right.
+#[tokio::test]
+async fn mistakes_of_a_rewriter_are_found() {
+    let mut found = 0;
+    for seed in 0..400 {
+        let world = World::new(Shape { objects: 2, ..Shape::new(seed % 10, true) }).await;
+        let plan = world.plan();
+        let approved = world.approve(&plan, Vec::new()).await;
+        let mut tools = world.tools(&Script::quiet());
+        let lake =
+            Arc::new(faults::TamperedLake::writing(world.lake.clone(), seed, faults::mistaken));
+        let estate = Estate { lake, ..tools.datasets[0].clone() };
+        tools.datasets = vec![estate].into();
+        let execution = execute(&tools, approved, ExecuteOptions::default()).await.expect("a run");
+        let kept = world.kept().await;
+        for change in &execution.changes {
+            let known = world.known.iter().rev().find(|known| known.object.key == change.key);
+            let expected = known.expect("it is known").text(&world.targets);
+            match &change.outcome {
+                Outcome::Erased { rewrite: Some(replacement), .. } => {
+                    let new = kept.iter().find(|it| it.0.is_same_version(&replacement.new));
+                    // What holds nothing is as good a blank as any, and no line is a row in CSV.
+                    let is_csv = change.key.to_string().ends_with(".csv");
+                    let text = |bytes: &[u8]| -> Vec<String> {
+                        let text = String::from_utf8_lossy(bytes).into_owned();
+                        let line = |line: &str| match line.trim_matches(['{', '}', ',', ' ']) {
+                            "" => String::new(),
+                            _ => line.to_owned(),
+                        };
+                        let mut lines: Vec<_> = text.split('\n').map(line).collect();
+                        lines.truncate(lines.len() - usize::from(text.ends_with('\n')));
+                        lines.retain(|line| !is_csv || !line.is_empty());
+                        lines
+                    };
+                    let bytes = new.map(|it| text(&it.2));
+                    assert_eq!(bytes, Some(text(&expected)), "seed {seed}");
+                }
+                Outcome::Failed { .. } => found += 1,
+                _ => {}
+            }
+        }
+    }
+    assert!(found > 300, "{found}");
 }

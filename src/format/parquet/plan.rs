@@ -83,7 +83,7 @@ pub(super) fn erasure(
 }
 
 /// Below which levels a leaf is erased; `None` where it stays.
-fn level(leaf: &Leaf, leaves: &[Leaf], action: &EraseAction) -> Option<Level> {
+pub(super) fn level(leaf: &Leaf, leaves: &[Leaf], action: &EraseAction) -> Option<Level> {
     match action {
         EraseAction::Blank { keep } => {
             let stays = |leaf: &Leaf| keep.iter().any(|path| leaf.is_within(path));

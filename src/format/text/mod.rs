@@ -237,11 +237,9 @@ impl<S: Syntax> Format for Text<S> {
         except: Except<'_>,
     ) -> Result<Fingerprint, FormatError> {
         let mut records = self.records(source)?;
-        let mut named = match except {
-            Except::Rows(rows) => Some(rows.iter()),
-            Except::Nothing | Except::Blanks => None,
-        };
-        let mut named = named.iter_mut().flatten().peekable();
+        let mut named = except.rows().into_iter().flat_map(RowSet::iter).peekable();
+        let mut erasing = except.action().map(|action| self.syntax.eraser(action));
+        let (mut unerased, mut again) = (0, Vec::new());
         let leaves_blanks = except == Except::Blanks;
         let mut rank: u64 = 0;
         let mut hash = Sha256::new();
@@ -250,18 +248,27 @@ impl<S: Syntax> Format for Text<S> {
             let mut number = u64::MAX;
             if let Some(row) = record.row {
                 let is_named = named.next_if_eq(&row).is_some();
+                if let Some(eraser) = erasing.as_mut().filter(|_| is_named) {
+                    again.clear();
+                    let is_erased = eraser.erase(record.text, &mut again).is_ok();
+                    unerased += u64::from(!is_erased || again != record.text);
+                }
                 if is_named || (leaves_blanks && self.syntax.is_blank(record.text)) {
                     continue;
                 }
                 number = rank;
                 rank += 1;
             }
+            if let Some(eraser) = erasing.as_mut().filter(|_| record.row.is_none()) {
+                eraser.header(record.text);
+            }
             hash.update(number.to_le_bytes());
             hash.update(((record.text.len() + record.ending.len()) as u64).to_le_bytes());
             hash.update(record.text);
             hash.update(record.ending);
         }
-        Ok(Fingerprint { rows: records.rows(), digest: hash.finalize().into() })
+        let digest = hash.finalize().into();
+        Ok(Fingerprint { rows: records.rows(), digest, unerased: RowCount(unerased) })
     }
 }
 

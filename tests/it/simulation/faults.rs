@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::support::random_lake::Random;
 use async_trait::async_trait;
 use futures::{FutureExt as _, TryStreamExt as _};
 use lacuna::domain::dataset::DatasetName;
@@ -363,30 +364,100 @@ impl Lake for LyingLake {
     }
 }
 
-/// A lake that gives back something else than was written by an erasure.
-#[derive(Debug)]
-pub struct GarblingLake(pub Arc<dyn Lake>);
+/// A lake that gives back something else than was written, or writes something else than it was told:
+/// a store that lies, or a rewriter with a bug.
+pub struct TamperedLake {
+    pub inner: Arc<dyn Lake>,
+    /// What becomes of each byte of a new version when it is read.
+    pub read: fn(u8) -> u8,
+    /// What becomes of what is written to an object.
+    pub write: fn(Vec<Segment>, &mut Random) -> Vec<Segment>,
+    pub random: Mutex<Random>,
+}
+
+impl TamperedLake {
+    /// A lake that reads as it should and writes what `write` makes of an edit.
+    pub fn writing(
+        inner: Arc<dyn Lake>,
+        seed: u64,
+        write: fn(Vec<Segment>, &mut Random) -> Vec<Segment>,
+    ) -> Self {
+        Self { inner, read: |byte| byte, write, random: Mutex::new(Random(seed)) }
+    }
+
+    /// A lake that writes as it should and reads new versions with one digit for another.
+    pub fn reading(inner: Arc<dyn Lake>) -> Self {
+        let read = |byte| if byte == b'2' { b'7' } else { byte };
+        Self { inner, read, write: |segments, _| segments, random: Mutex::new(Random(0)) }
+    }
+}
+
+impl std::fmt::Debug for TamperedLake {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("TamperedLake")
+    }
+}
+
+/// An edit with one of the mistakes that a rewriter could make.
+pub fn mistaken(mut segments: Vec<Segment>, random: &mut Random) -> Vec<Segment> {
+    let at = random.index(segments.len());
+    match random.below(8) {
+        0 => {
+            segments.remove(at);
+        }
+        1 => segments.insert(at, segments[at].clone()),
+        2 if at > 0 => segments.swap(at, at - 1),
+        3 => segments.push(Segment::Bytes("\n".into())),
+        4 => segments.push(Segment::Bytes("{\"u\":\"x\"}\n".into())),
+        _ => segments[at] = garbled(&segments, at, random),
+    }
+    segments
+}
+
+fn garbled(segments: &[Segment], at: usize, random: &mut Random) -> Segment {
+    match &segments[at] {
+        Segment::Copy(range) => match random.below(4) {
+            0 => Segment::Copy(range.start + 1..range.end),
+            1 => Segment::Copy(range.start..range.end - 1),
+            2 => Segment::Copy(range.start.saturating_sub(1)..range.end),
+            _ => Segment::Copy(range.start + (range.end - range.start) / 2..range.end),
+        },
+        Segment::Bytes(bytes) => {
+            // What the rows held before: the rewriter forgot them.
+            if let (Some(Segment::Copy(before)), Some(Segment::Copy(after))) =
+                (at.checked_sub(1).map(|before| &segments[before]), segments.get(at + 1))
+                && random.below(2) == 0
+            {
+                return Segment::Copy(before.end..after.start);
+            }
+            let mut bytes = bytes.to_vec();
+            let at = random.index(bytes.len());
+            bytes[at] ^= 1 << random.below(7);
+            Segment::Bytes(bytes.into())
+        }
+    }
+}
 
 #[async_trait]
-impl Lake for GarblingLake {
+impl Lake for TamperedLake {
     fn location(&self) -> &str {
-        self.0.location()
+        self.inner.location()
     }
 
     async fn capabilities(&self) -> Result<Capabilities, LakeError> {
-        self.0.capabilities().await
+        self.inner.capabilities().await
     }
 
     fn list(&self, prefix: &[u8]) -> VersionStream {
-        self.0.list(prefix)
+        self.inner.list(prefix)
     }
 
     async fn versions(&self, key: &ObjectKey) -> Result<Vec<ListedVersion>, LakeError> {
-        self.0.versions(key).await
+        self.inner.versions(key).await
     }
 
     async fn attributes(&self, target: Target<'_>) -> Result<Attributes, LakeError> {
-        self.0.attributes(target).await
+        self.inner.attributes(target).await
     }
 
     async fn read(
@@ -394,25 +465,30 @@ impl Lake for GarblingLake {
         object: &ObjectVersion,
         range: Range<u64>,
     ) -> Result<ByteStream, LakeError> {
-        let pieces = self.0.read(object, range).await?;
-        let attributes = self.0.attributes(Target::Version(object)).await?;
+        let pieces = self.inner.read(object, range).await?;
+        let attributes = self.inner.attributes(Target::Version(object)).await?;
         if attributes.operation.is_none() {
             return Ok(pieces);
         }
-        let garble = |byte: &u8| if *byte == b'2' { b'7' } else { *byte };
-        let garbled = pieces.map_ok(move |piece| piece.iter().map(garble).collect());
-        Ok(Box::pin(garbled))
+        let read = self.read;
+        Ok(Box::pin(pieces.map_ok(move |piece| piece.iter().copied().map(read).collect())))
     }
 
     async fn write(&self, write: Write) -> Result<ObjectVersion, WriteError> {
-        self.0.write(write).await
+        let is_probe = write.key.to_string().contains("lacuna-probe");
+        if is_probe || matches!(write.base, Base::Absent) {
+            return self.inner.write(write).await;
+        }
+        let segments = write.edit.collect::<Result<Vec<_>, _>>().expect("an edit");
+        let segments = (self.write)(segments, &mut self.random.lock().expect("not poisoned"));
+        self.inner.write(Write { edit: Edit::new(segments), ..write }).await
     }
 
     async fn abandon(&self, key: &ObjectKey, staging: &Staging) -> Result<(), LakeError> {
-        self.0.abandon(key, staging).await
+        self.inner.abandon(key, staging).await
     }
 
     async fn delete_version(&self, object: &ObjectVersion) -> Result<(), LakeError> {
-        self.0.delete_version(object).await
+        self.inner.delete_version(object).await
     }
 }

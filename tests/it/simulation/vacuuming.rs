@@ -190,7 +190,7 @@ async fn a_garbled_version_is_not_taken_for_compacted() {
     let blank = format!("{}{{}}\n", String::from_utf8(fresh.text(&[])).expect("text"));
     let old = world.lake.put(&"fresh.json".into(), blank);
     let mut tools = tools(&world, &Script::quiet());
-    let lake = Arc::new(super::faults::GarblingLake(world.lake.clone()));
+    let lake = Arc::new(super::faults::TamperedLake::reading(world.lake.clone()));
     tools.datasets = vec![Holding { dataset: world.dataset.clone(), lake }].into();
     let report = vacuum(&tools, std::slice::from_ref(&world.dataset.name)).await.expect("a run");
     let failed = report.failed.iter().find(|it| it.key == old.key).expect("it failed");

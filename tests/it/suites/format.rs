@@ -202,6 +202,8 @@ fn blanking_takes_the_subject_and_nobody_else(fixture: &Fixture, rows: &[Row], u
         fixture.name
     );
 
+    check_erasure_is_seen(fixture, &bytes, &new, &order);
+
     let again = blank(fixture, &new, &order).expect(fixture.name);
     assert!(again.edit.is_none() && again.blanked.is_none(), "{}", fixture.name);
     assert_eq!(again.unmatched, order.rows.as_slice(), "{}", fixture.name);
@@ -224,6 +226,7 @@ fn redaction_takes_just_the_field(fixture: &Fixture, rows: &[Row], user: &str) {
     };
     let left: Vec<Row> = rows.iter().map(without).collect();
     scan_finds_every_identifier_in(fixture, &new, &left);
+    check_erasure_is_seen(fixture, &bytes, &new, &order);
     let again = blank(fixture, &new, &order).expect(fixture.name);
     assert_eq!((again.edit.is_none(), again.blanked), (true, None), "{}", fixture.name);
 
@@ -233,12 +236,21 @@ fn redaction_takes_just_the_field(fixture: &Fixture, rows: &[Row], user: &str) {
     let blanking = blank(fixture, &bytes, &kept).expect(fixture.name);
     let new = apply(&bytes, blanking.edit.expect("there is a change"));
     scan_finds_every_identifier_in(fixture, &new, &left);
+    check_erasure_is_seen(fixture, &bytes, &new, &kept);
     let content = (fixture.content)(&new);
     for note in left.iter().map(|row| &row.note) {
         let plain = note.bytes().all(|byte| byte.is_ascii_lowercase()) && !note.is_empty();
         let held = || content.windows(note.len()).any(|window| window == note.as_bytes());
         assert!(!plain || held(), "{}", fixture.name);
     }
+}
+
+/// E7: a row that was to be erased and holds anything still is counted, and none that was.
+fn check_erasure_is_seen(fixture: &Fixture, before: &[u8], after: &[u8], order: &BlankOrder) {
+    let unerased =
+        |bytes: &[u8]| print(fixture, bytes, Except::Erased(&order.rows, &order.action)).unerased;
+    assert_eq!(unerased(before), order.rows.count(), "{}", fixture.name);
+    assert_eq!(unerased(after), RowCount(0), "{}", fixture.name);
 }
 
 fn print(fixture: &Fixture, bytes: &[u8], except: Except<'_>) -> Fingerprint {
