@@ -261,6 +261,41 @@ fn a_failing_object_does_not_stop_the_others() {
     story.check();
 }
 
+/// E16: an index that was restored from a backup is only old. It names versions that are gone; the next
+/// plan reads what it does not know, finds nothing of the erased, and misses nothing of the others.
+#[test]
+fn an_index_from_a_backup_claims_nothing() {
+    let (lake, home) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let place = Folder(lake.path().to_owned());
+    let mut story = Story::new(&place, &home, random_lake::make(5, 8, 30, 4), "");
+    story.program.run(&["index"]).success();
+    let (index, backup) = (home.path().join(".lacuna/index"), home.path().join("backup"));
+    copy_folder(&index, &backup);
+    story.erase(&[0]);
+    std::fs::remove_dir_all(&index).expect("removed");
+    copy_folder(&backup, &index);
+    let file = story.subject_file(&[0]);
+    let file = file.to_str().expect("UTF-8");
+    let plan = story.program.run(&["plan", "--json", "--subjects", file]).success().json();
+    assert_eq!((&plan["rows"], &plan["objects"]), (&0.into(), &0.into()), "{plan}");
+    story.erase(&[1]);
+    story.program.run(&["index"]).success();
+    std::fs::remove_dir_all(&backup).expect("removed");
+    story.check();
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        match entry.file_type().expect("a type").is_dir() {
+            true => copy_folder(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).expect("copied")),
+        }
+    }
+}
+
 /// D1: `index` and `erase` killed at random moments; the same command again ends in the same state.
 #[test]
 fn a_killed_run_goes_on_to_the_same_end() {
