@@ -14,7 +14,7 @@ use crate::lake::directory::DirectoryLake;
 use crate::lake::limit::Limit;
 use crate::lake::retry::{Patience, Retry};
 use crate::lake::s3::{S3Lake, S3Settings};
-use crate::lake::{Lake, LakeError, LakeErrorKind, WriteError};
+use crate::lake::{Estate, Lake, LakeError, LakeErrorKind, WriteError};
 use crate::ledger::{Holder, LeaseTerms, LedgerError, LedgerErrorKind};
 use crate::metastore::embedded::Embedded;
 use crate::metastore::postgres::{Postgres, PostgresSettings};
@@ -23,15 +23,6 @@ use crate::metastore::{MetastoreError, MetastoreErrorKind};
 pub use crate::clock::Clock;
 pub use crate::ledger::{Ledger, PlanListing, PlanState, Rendering};
 pub use crate::metastore::{Metastore, MetastoreSize};
-
-/// A dataset and the lake that holds it.
-#[derive(Clone, Debug)]
-pub struct Estate {
-    /// The dataset.
-    pub dataset: Arc<Dataset>,
-    /// Its lake; datasets of one bucket share it.
-    pub lake: Arc<dyn Lake>,
-}
 
 /// A store cannot be opened.
 #[derive(Debug, thiserror::Error)]

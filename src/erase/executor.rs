@@ -27,7 +27,8 @@ use crate::rewrite::{Ending, Halt, Past, Planned, Site};
 use super::approval::ApprovedPlan;
 use super::execution::{Execution, Handled};
 use super::notebook::Notebook;
-use super::tools::{EraseError, EraseTools, Estate};
+use super::tools::{EraseError, EraseTools};
+use crate::lake::Estate;
 
 /// How many runs may fail on one object before it is left for a new plan.
 pub const MOST_FAILURES: usize = 8;

@@ -3,20 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::future::ready;
-use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use crate::domain::Timestamp;
 use crate::domain::coverage::Coverage;
-use crate::domain::dataset::{Dataset, DatasetName, ErasePolicy, SupersededPolicy};
+use crate::domain::dataset::{DatasetName, ErasePolicy, SupersededPolicy};
 use crate::domain::identifier::IdentifierDigest;
 use crate::domain::object::{ListedVersion, ObjectKey, ObjectVersion, Standing};
 use crate::domain::observe::{Event, Observer};
 use crate::domain::posting::{ScanOutcome, ScannedObject};
 use crate::domain::request::Mask;
 use crate::domain::row::RowSet;
-use crate::lake::{Attributes, Lake, LakeError, LakeErrorKind, Lock, Target, Versioning};
+use crate::lake::{Attributes, Estate, LakeError, LakeErrorKind, Lock, Target, Versioning};
 use crate::metastore::{Metastore, MetastoreError};
 
 use super::lookup::{Found, FoundVersion};
@@ -26,11 +25,9 @@ const KEYS_AT_ONCE: usize = 32;
 
 /// A dataset in scope: what it is, where it lies, and what the index knows of it.
 #[derive(Clone, Debug)]
-pub struct DatasetTools {
-    /// The dataset.
-    pub dataset: Dataset,
-    /// The lake that holds it.
-    pub lake: Arc<dyn Lake>,
+pub struct InScope {
+    /// The dataset, and the lake that holds it.
+    pub estate: Estate,
     /// What the index knows of it, computed just now.
     pub coverage: Coverage,
 }
@@ -174,17 +171,17 @@ pub enum FactsError {
 /// [`FactsError`] where the index or a whole lake cannot be asked. What a lake refuses about single
 /// objects is a fact.
 pub async fn gather(
-    datasets: &[DatasetTools],
+    datasets: &[InScope],
     metastore: &dyn Metastore,
     found: Found,
     observer: &dyn Observer,
 ) -> Result<Facts, FactsError> {
     let Found { request, gathered_at, subjects, mut datasets_found, keys_with_identifier } = found;
     let mut facts = Vec::new();
-    let mut tools: Vec<&DatasetTools> = datasets.iter().collect();
-    tools.sort_by(|left, right| left.dataset.name.cmp(&right.dataset.name));
+    let mut tools: Vec<&InScope> = datasets.iter().collect();
+    tools.sort_by(|left, right| left.estate.dataset.name.cmp(&right.estate.dataset.name));
     for tool in tools {
-        let name = &tool.dataset.name;
+        let name = &tool.estate.dataset.name;
         let objects = datasets_found.remove(name).unwrap_or_default();
         let keys = keys_with_identifier.get(name).copied().unwrap_or_default();
         facts.push(gather_dataset(tool, metastore, objects, observer).await?.with_keys(keys));
@@ -209,13 +206,13 @@ impl DatasetFacts {
 type FoundObjects = BTreeMap<ObjectKey, Vec<FoundVersion>>;
 
 async fn gather_dataset(
-    tool: &DatasetTools,
+    tool: &InScope,
     metastore: &dyn Metastore,
     found: FoundObjects,
     observer: &dyn Observer,
 ) -> Result<DatasetFacts, FactsError> {
-    let name = &tool.dataset.name;
-    let capabilities = tool.lake.capabilities().await;
+    let name = &tool.estate.dataset.name;
+    let capabilities = tool.estate.lake.capabilities().await;
     let versioning = capabilities
         .map_err(|source| FactsError::Lake { dataset: name.clone(), source })?
         .versioning;
@@ -241,7 +238,7 @@ async fn gather_dataset(
     observer.event(Event::PhaseEnded);
     Ok(DatasetFacts {
         name: name.clone(),
-        policy: tool.dataset.erase.clone(),
+        policy: tool.estate.dataset.erase.clone(),
         versioning,
         coverage: tool.coverage.clone(),
         objects: objects.into_iter().filter(|object| !object.versions.is_empty()).collect(),
@@ -285,12 +282,12 @@ async fn read_catalogue(
 /// What is known of one object. A posting whose version the lake no longer lists dangles: its rows
 /// are gone, and it is left out.
 async fn gather_object(
-    tool: &DatasetTools,
+    tool: &InScope,
     key: &ObjectKey,
     found: Vec<FoundVersion>,
     scanned: &[ScannedObject],
 ) -> ObjectFacts {
-    let listed = match tool.lake.versions(key).await {
+    let listed = match tool.estate.lake.versions(key).await {
         // C2: exactly this key, whatever a store that lists by prefix may answer.
         Ok(listed) => listed.into_iter().filter(|listed| listed.object.key == *key),
         Err(error) if error.kind() == LakeErrorKind::NotFound => {
@@ -317,7 +314,7 @@ async fn gather_object(
     }
     let mut known = Vec::new();
     for mut version in versions {
-        if is_to_be_asked(&version, tool.dataset.erase.superseded) {
+        if is_to_be_asked(&version, tool.estate.dataset.erase.superseded) {
             let Some(access) = ask(tool, &version.object).await else { continue };
             version.access = access;
         }
@@ -337,8 +334,8 @@ fn is_to_be_asked(version: &VersionFacts, superseded: SupersededPolicy) -> bool 
 }
 
 /// What the store says of a version; `None` where it is gone since it was listed.
-async fn ask(tool: &DatasetTools, object: &ObjectVersion) -> Option<Access> {
-    match tool.lake.attributes(Target::Version(object)).await {
+async fn ask(tool: &InScope, object: &ObjectVersion) -> Option<Access> {
+    match tool.estate.lake.attributes(Target::Version(object)).await {
         Ok(Attributes { lock, is_readable, storage_class, .. }) => {
             Some(Access::Known { lock, is_readable, storage_class })
         }

@@ -11,7 +11,7 @@ use crate::ledger::{Ledger, LedgerError, Rendering};
 use crate::metastore::Metastore;
 
 use super::check::{CheckNote, Severity, check, is_sound};
-use super::facts::{DatasetTools, FactsError, gather};
+use super::facts::{FactsError, InScope, gather};
 use super::lookup::{LookupError, lookup};
 use super::planner::{PlanTerms, plan};
 use super::report::{PurgeReport, html, text};
@@ -20,7 +20,7 @@ use super::report::{PurgeReport, html, text};
 #[derive(Clone, Copy)]
 pub struct PlanTools<'a> {
     /// The datasets in scope, each indexed just before.
-    pub datasets: &'a [DatasetTools],
+    pub datasets: &'a [InScope],
     /// The index.
     pub metastore: &'a dyn Metastore,
     /// Where plan and report go.
@@ -138,12 +138,12 @@ async fn store(ledger: &Ledger, plan: ErasurePlan) -> Result<Prepared, PlanError
     Ok(Prepared { id, plan, report })
 }
 
-fn check_floor(datasets: &[DatasetTools], floor_percent: u8) -> Result<(), PlanError> {
+fn check_floor(datasets: &[InScope], floor_percent: u8) -> Result<(), PlanError> {
     let below = datasets.iter().find(|it| it.coverage.percent() < f64::from(floor_percent));
     match below {
         None => Ok(()),
         Some(it) => Err(PlanError::BelowFloor {
-            dataset: it.dataset.name.clone(),
+            dataset: it.estate.dataset.name.clone(),
             percent: it.coverage.percent(),
             floor_percent,
         }),

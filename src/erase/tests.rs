@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::approval::{NotAdmitted, NotDecided, admit, decide};
-use super::facts::DatasetTools;
+use super::facts::InScope;
 use super::lookup::LookupError;
 use super::random::{NOW, summary, unreadable};
 use super::*;
@@ -34,7 +34,7 @@ use crate::domain::row::{RowCount, RowNumber, RowSet};
 use crate::lake::count::Method;
 use crate::lake::fault::{Failure, Fault, When};
 use crate::lake::memory::MemoryLake;
-use crate::lake::{Lake, LakeErrorKind, Lock};
+use crate::lake::{Estate, Lake, LakeErrorKind, Lock};
 use crate::ledger::{Ledger, LedgerErrorKind, Rendering};
 use crate::metastore::{
     Metastore, MetastoreError, MetastoreSize, MetastoreStream, Recorder, Succession,
@@ -211,7 +211,7 @@ impl World {
     ) -> Result<Prepared, PlanError> {
         let (dataset, coverage) = (self.dataset.clone(), self.coverage.clone());
         let tools = PlanTools {
-            datasets: &[DatasetTools { dataset, lake, coverage }],
+            datasets: &[InScope { estate: Estate { dataset: dataset.into(), lake }, coverage }],
             metastore: &self.index,
             ledger: &self.ledger,
             key: &self.key,

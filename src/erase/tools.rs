@@ -9,7 +9,7 @@ use crate::domain::identifier::DigestKey;
 use crate::domain::observe::Observer;
 use crate::domain::scope::{InvalidGlob, Scope};
 use crate::lake::tables::table_roots;
-use crate::lake::{Lake, LakeError, LakeErrorKind};
+use crate::lake::{Estate, Lake, LakeError, LakeErrorKind};
 use crate::ledger::{Holder, LeaseTerms, Ledger, LedgerError};
 use crate::metastore::{Metastore, MetastoreError};
 use crate::scan::DatasetReader;
@@ -35,15 +35,6 @@ pub struct EraseTools {
     pub terms: LeaseTerms,
     /// The pause before a second try when a store fails for the moment; half a second is usual.
     pub pause: Duration,
-}
-
-/// A dataset and the lake that holds it.
-#[derive(Clone, Debug)]
-pub struct Estate {
-    /// The dataset.
-    pub dataset: Arc<Dataset>,
-    /// Its lake.
-    pub lake: Arc<dyn Lake>,
 }
 
 impl EraseTools {

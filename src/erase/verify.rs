@@ -18,7 +18,8 @@ use crate::domain::row::{RowCount, RowSet};
 use crate::lake::LakeErrorKind;
 use crate::scan::{Found, ScanError, find_rows};
 
-use super::tools::{EraseError, EraseTools, Estate};
+use super::tools::{EraseError, EraseTools};
+use crate::lake::Estate;
 
 /// How a verification reads.
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use crate::domain::Timestamp;
+use crate::domain::dataset::Dataset;
 use crate::domain::edit::Edit;
 use crate::domain::object::{ListedVersion, ObjectKey, ObjectVersion};
 
@@ -33,6 +34,15 @@ pub type ByteStream = BoxStream<'static, Result<Bytes, LakeError>>;
 
 /// A stream of kept versions.
 pub type VersionStream = BoxStream<'static, Result<ListedVersion, LakeError>>;
+
+/// A dataset and the lake that holds it. Workflows are given some of these.
+#[derive(Clone, Debug)]
+pub struct Estate {
+    /// The dataset.
+    pub dataset: Arc<Dataset>,
+    /// Its lake; datasets of one place share it.
+    pub lake: Arc<dyn Lake>,
+}
 
 /// A store of objects: one bucket, or one folder.
 ///

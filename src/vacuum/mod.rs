@@ -23,7 +23,7 @@ use crate::domain::row::RowCount;
 use crate::domain::scope::{InvalidGlob, Scope};
 use crate::lake::probe::ensure_conditional_writes;
 use crate::lake::tables::table_roots;
-use crate::lake::{Lake, LakeError, LakeErrorKind};
+use crate::lake::{Estate, Lake, LakeError, LakeErrorKind};
 use crate::ledger::{Holder, Lease, LeaseTerms, Ledger, LedgerError, PlanState};
 use crate::metastore::{Metastore, MetastoreError};
 use crate::scan::DatasetReader;
@@ -37,7 +37,7 @@ mod trail;
 #[derive(Clone)]
 pub struct VacuumTools {
     /// The configured datasets, each with its lake.
-    pub datasets: Arc<[Holding]>,
+    pub datasets: Arc<[Estate]>,
     /// The index.
     pub metastore: Arc<dyn Metastore>,
     /// Where plans are, and the lease.
@@ -56,15 +56,6 @@ pub struct VacuumTools {
     pub stop: Stop,
     /// How many objects are dealt with at once; at least one.
     pub concurrency: usize,
-}
-
-/// A dataset and the lake that holds it.
-#[derive(Clone, Debug)]
-pub struct Holding {
-    /// The dataset.
-    pub dataset: Arc<Dataset>,
-    /// Its lake.
-    pub lake: Arc<dyn Lake>,
 }
 
 /// What a vacuum did.
@@ -208,11 +199,11 @@ enum Compacted {
 
 async fn dataset(
     tools: &VacuumTools,
-    holding: &Holding,
+    estate: &Estate,
     lease: &Lease,
     report: &mut VacuumReport,
 ) -> Result<(), VacuumError> {
-    let Holding { dataset, lake } = holding;
+    let Estate { dataset, lake } = estate;
     let name = &dataset.name;
     let objects = current_objects(tools, dataset, lake).await?;
     tools.observer.event(Event::Phase {

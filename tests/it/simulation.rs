@@ -19,7 +19,7 @@ use lacuna::domain::observe::Stop;
 use lacuna::domain::plan::{ErasurePlan, Reason};
 use lacuna::erase::execution::Execution;
 use lacuna::erase::executor::{ExecuteOptions, MOST_FAILURES, execute};
-use lacuna::erase::tools::Estate;
+use lacuna::lake::Estate;
 use lacuna::lake::LakeErrorKind;
 
 use faults::{Event, Script};

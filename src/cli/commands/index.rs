@@ -13,7 +13,8 @@ use crate::config::{self, Config};
 use crate::domain::dataset::{Dataset, Location};
 use crate::index::inventory::Placement;
 use crate::index::{self, IndexError, IndexReport, IndexTask, IndexTools, Inventory, Memory};
-use crate::wire::{self, Estate, Metastore};
+use crate::lake::Estate;
+use crate::wire::{self, Metastore};
 
 use super::Context;
 

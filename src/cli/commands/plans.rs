@@ -9,7 +9,7 @@ use crate::cli::failure::Failure;
 use crate::config::Config;
 use crate::domain::plan::PlanId;
 use crate::domain::request::ErasureRequest;
-use crate::erase::facts::DatasetTools;
+use crate::erase::facts::InScope;
 use crate::erase::prepare::{PlanPolicy, PlanTools, Prepared, prepare};
 use crate::wire::{self, Metastore};
 
@@ -75,7 +75,7 @@ async fn in_step(
     config: &Config,
     datasets: &[crate::domain::dataset::Dataset],
     metastore: &Arc<dyn Metastore>,
-) -> Result<Vec<DatasetTools>, Failure> {
+) -> Result<Vec<InScope>, Failure> {
     let mut tools = Vec::new();
     for estate in wire::estates(config, datasets).await? {
         let report = index::bring_in_step(context, config, &estate, metastore, false).await?;
@@ -83,8 +83,7 @@ async fn in_step(
             return Err(Failure::new(Exit::Interrupted, "stopped; no plan was made")
                 .remedy("what was indexed stays; the same command goes on from there"));
         }
-        let dataset = estate.dataset.as_ref().clone();
-        tools.push(DatasetTools { dataset, lake: estate.lake, coverage: report.coverage });
+        tools.push(InScope { estate, coverage: report.coverage });
     }
     Ok(tools)
 }

@@ -1,13 +1,12 @@
 //! What erasing, verifying, certifying and vacuuming work with: every configured dataset with its
 //! lake, the index and the ledger.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::failure::Failure;
 use crate::config::Config;
-use crate::erase::tools::{EraseTools, Estate};
-use crate::vacuum::{Holding, VacuumTools};
+use crate::erase::tools::EraseTools;
+use crate::vacuum::VacuumTools;
 use crate::wire;
 
 use super::Context;
@@ -24,13 +23,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 ///
 /// When a store cannot be opened, or the index belongs to another key.
 pub(super) async fn erase_tools(context: &Context, config: &Config) -> Result<EraseTools, Failure> {
-    let estates = wire::estates(config, &config.datasets).await?;
-    let datasets = estates
-        .into_iter()
-        .map(|estate| Estate { dataset: estate.dataset, lake: estate.lake })
-        .collect();
     Ok(EraseTools {
-        datasets,
+        datasets: wire::estates(config, &config.datasets).await?.into(),
         metastore: context.metastore(config).await?,
         ledger: wire::ledger(config, context.clock.clone()).await?,
         key: context.key(config)?,
@@ -52,11 +46,8 @@ pub(super) async fn vacuum_tools(
     config: &Config,
 ) -> Result<VacuumTools, Failure> {
     let tools = erase_tools(context, config).await?;
-    let holding =
-        |estate: &Estate| Holding { dataset: estate.dataset.clone(), lake: estate.lake.clone() };
-    let datasets: Arc<[Holding]> = tools.datasets.iter().map(holding).collect();
     Ok(VacuumTools {
-        datasets,
+        datasets: tools.datasets,
         metastore: tools.metastore,
         ledger: tools.ledger,
         key: tools.key,

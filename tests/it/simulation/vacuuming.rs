@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use lacuna::domain::object::{ObjectKey, Standing};
 use lacuna::domain::observe::{Silent, Stop};
+use lacuna::lake::Estate;
 use lacuna::lake::LakeErrorKind;
 use lacuna::ledger::{LeaseTerms, Ledger};
-use lacuna::vacuum::{Holding, VacuumError, VacuumReport, VacuumTools, vacuum};
+use lacuna::vacuum::{VacuumError, VacuumReport, VacuumTools, vacuum};
 
 use super::faults::{Event, Script};
 use super::finish;
@@ -14,10 +15,8 @@ use super::world::{Known, Shape, World};
 
 fn tools(world: &World, script: &Arc<Script>) -> VacuumTools {
     let erase = world.tools(script);
-    let estate = &erase.datasets[0];
-    let holding = Holding { dataset: estate.dataset.clone(), lake: estate.lake.clone() };
     VacuumTools {
-        datasets: vec![holding].into(),
+        datasets: erase.datasets.clone(),
         metastore: erase.metastore.clone(),
         ledger: erase.ledger.clone(),
         key: erase.key.clone(),
@@ -174,7 +173,7 @@ async fn a_vacuum_refuses_a_store_that_ignores_conditions() {
     let before = world.kept().await;
     let mut tools = tools(&world, &Script::quiet());
     let lake = Arc::new(super::faults::LyingLake(world.lake.clone()));
-    tools.datasets = vec![Holding { dataset: world.dataset.clone(), lake }].into();
+    tools.datasets = vec![Estate { dataset: world.dataset.clone(), lake }].into();
     let refused = vacuum(&tools, std::slice::from_ref(&world.dataset.name)).await;
     let Err(VacuumError::Lake(error)) = refused else { panic!("{refused:?}") };
     assert_eq!(error.kind(), LakeErrorKind::Unsupported);
@@ -191,7 +190,7 @@ async fn a_garbled_version_is_not_taken_for_compacted() {
     let old = world.lake.put(&"fresh.json".into(), blank);
     let mut tools = tools(&world, &Script::quiet());
     let lake = Arc::new(super::faults::TamperedLake::reading(world.lake.clone()));
-    tools.datasets = vec![Holding { dataset: world.dataset.clone(), lake }].into();
+    tools.datasets = vec![Estate { dataset: world.dataset.clone(), lake }].into();
     let report = vacuum(&tools, std::slice::from_ref(&world.dataset.name)).await.expect("a run");
     let failed = report.failed.iter().find(|it| it.key == old.key).expect("it failed");
     let expected = format!(
