@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::row::RowNumber;
 
@@ -17,7 +18,7 @@ pub struct Landmarks {
     /// Parquet: by the number of an identifier column in the schema, where pages of it begin that
     /// begin with a row; of files that have no page index of their own. The bytes of the other
     /// columns were not read, so that nothing is known of them.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "numbered", skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<u32, Landmarks>,
 }
 
@@ -80,6 +81,19 @@ impl Landmarks {
         let after = self.rows.partition_point(|landmark| landmark.row <= row);
         after.checked_sub(1).map(|at| self.rows[at])
     }
+}
+
+/// Columns by number. JSON has text for keys, and inside of a tagged enum, where serde holds what it reads
+/// before it knows what it is, a number is not read out of it.
+fn numbered<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<u32, Landmarks>, D::Error> {
+    let named = BTreeMap::<String, Landmarks>::deserialize(deserializer)?;
+    let numbered = |(name, landmarks): (String, Landmarks)| match name.parse() {
+        Ok(number) => Ok((number, landmarks)),
+        Err(_) => Err(D::Error::custom("a column of landmarks is no number")),
+    };
+    named.into_iter().map(numbered).collect()
 }
 
 /// Rows and bytes as differences to the ones before.
@@ -159,6 +173,16 @@ mod tests {
         let stored = serde_json::to_string(&landmarks).expect("to memory");
         assert_eq!(stored, r#"{"columns":{"3":{"rows":[7,2097152,2,2097152]}}}"#);
         assert_eq!(serde_json::from_str::<Landmarks>(&stored).expect("it was stored"), landmarks);
+
+        // So they are within a tagged enum, where serde reads what it has buffered.
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind")]
+        enum Tagged {
+            Some { landmarks: Landmarks },
+        }
+        let tagged = Tagged::Some { landmarks };
+        let stored = serde_json::to_string(&tagged).expect("to memory");
+        assert_eq!(serde_json::from_str::<Tagged>(&stored).expect("it was stored"), tagged);
     }
 
     /// D12: of an object of any length a bounded number is kept, spread over all of it.

@@ -17,7 +17,7 @@ use futures::TryStreamExt as _;
 use lacuna::domain::Timestamp;
 use lacuna::domain::dataset::{Compression, DatasetName, FormatName, ScanSettings};
 use lacuna::domain::identifier::IdentifierDigest;
-use lacuna::domain::landmark::Landmarks;
+use lacuna::domain::landmark::{Landmark, Landmarks};
 use lacuna::domain::object::{ETag, ObjectKey, ObjectVersion, VersionId};
 use lacuna::domain::posting::{
     Posting, RowGaps, RowPosting, ScanOutcome, ScanSummary, ScannedObject, Unreadable,
@@ -126,9 +126,20 @@ fn indexed(object: &ObjectVersion, rows: u64) -> ScannedObject {
         rows: RowCount(rows),
         gaps: RowGaps::default(),
         foreign_values: 3,
-        landmarks: Landmarks::default(),
+        landmarks: landmarks(),
     };
     scanned(object, ScanOutcome::Indexed(summary))
+}
+
+/// Some of each kind.
+fn landmarks() -> Landmarks {
+    let mut landmarks = Landmarks::default();
+    for at in 1..3 {
+        let landmark = Landmark { row: RowNumber(at * 1000), byte: at * 5 << 20 };
+        landmarks.push(landmark);
+        landmarks.push_page(11, landmark);
+    }
+    landmarks
 }
 
 fn unreadable(object: &ObjectVersion) -> ScannedObject {
