@@ -9,9 +9,7 @@ use tokio_postgres::Row;
 
 use super::failure::{Attempt, damaged};
 use super::pool::Session;
-use super::segments::{
-    Packer, Segment, Stored, Subject, begin_run, end_run, number_of, store, tagged, untagged,
-};
+use super::segments::{Packer, Segment, Stored, begin_run, end_run, number_of, store};
 use crate::metastore::packing::PackedPosting;
 use crate::metastore::{MetastoreError, MetastoreErrorKind};
 
@@ -26,19 +24,18 @@ pub(super) enum Choice {
     /// Those of other versions than these.
     Without(HashSet<i64>),
     /// Those of the version `old`, less these subjects', as postings of the version `new`.
-    Copy { old: i64, new: i64, erased: HashSet<Subject> },
+    Copy { old: i64, new: i64, erased: HashSet<u64> },
 }
 
 impl Choice {
     fn choose(&self, posting: PackedPosting) -> Option<PackedPosting> {
-        let (object, check) = untagged(posting.object);
+        let object = posting.object.cast_signed();
         match self {
             Self::All => Some(posting),
             Self::Without(dead) => (!dead.contains(&object)).then_some(posting),
             Self::Copy { old, new, erased } => {
-                let subject = Subject { number: posting.subject, check };
-                let is_chosen = object == *old && !erased.contains(&subject);
-                is_chosen.then(|| PackedPosting { object: tagged(*new, check), ..posting })
+                let is_chosen = object == *old && !erased.contains(&posting.subject);
+                is_chosen.then(|| PackedPosting { object: new.cast_unsigned(), ..posting })
             }
         }
     }

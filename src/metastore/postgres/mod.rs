@@ -19,8 +19,8 @@ use self::pool::{Pool, READ, Session, Work};
 use self::recorder::PostgresRecorder;
 use self::writer::{CollectLost, Writer};
 use super::{
-    Metastore, MetastoreError, MetastoreErrorKind, MetastoreSize, MetastoreStream, Recorder,
-    Succession,
+    Metastore, MetastoreError, MetastoreErrorKind, MetastoreSize, MetastoreStream, ObjectPostings,
+    Recorder, Succession,
 };
 use crate::domain::dataset::DatasetName;
 use crate::domain::identifier::{IdentifierDigest, KeyCheck};
@@ -35,6 +35,7 @@ mod lookup;
 mod maintenance;
 mod merge;
 mod pool;
+mod postings;
 mod publish;
 mod recorder;
 mod schema;
@@ -186,6 +187,14 @@ impl Metastore for Postgres {
             }
         });
         pages.try_flatten().boxed()
+    }
+
+    fn postings(
+        &self,
+        dataset: &DatasetName,
+        objects: &[ObjectVersion],
+    ) -> MetastoreStream<ObjectPostings> {
+        postings::stream(self.writer.clone(), dataset.clone(), objects.to_vec())
     }
 
     async fn datasets(&self) -> Result<Vec<DatasetName>> {
