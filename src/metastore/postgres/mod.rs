@@ -64,13 +64,14 @@ impl Postgres {
         Self { writer: Arc::new(Writer::new(Pool::new(settings))) }
     }
 
-    /// Makes the tables, or brings them up to this program's version.
+    /// Makes the tables, or brings them up to this program's version. Answers whether that changed
+    /// anything.
     ///
     /// # Errors
     ///
     /// [`MetastoreErrorKind::WrongVersion`] where a newer Lacuna made them, others where the database
     /// cannot be reached or used.
-    pub async fn migrate(&self) -> Result<()> {
+    pub async fn migrate(&self) -> Result<bool> {
         self.pool().transact(&schema::Migrate).await
     }
 
@@ -195,6 +196,14 @@ impl Metastore for Postgres {
         objects: &[ObjectVersion],
     ) -> MetastoreStream<ObjectPostings> {
         postings::stream(self.writer.clone(), dataset.clone(), objects.to_vec())
+    }
+
+    async fn posting_counts(
+        &self,
+        dataset: &DatasetName,
+        objects: &[ObjectVersion],
+    ) -> Result<Vec<Option<u64>>> {
+        self.pool().transact(&postings::Counts { dataset, objects }).await
     }
 
     async fn datasets(&self) -> Result<Vec<DatasetName>> {

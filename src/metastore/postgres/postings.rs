@@ -113,25 +113,67 @@ impl Work for Pass {
 impl Pass {
     /// The place of each number, as a segment knows it, among the versions that are asked for.
     async fn places(&self, session: &Session) -> Attempt<HashMap<u64, usize>> {
-        const NUMBERS: &str = "
-            SELECT asked.place, objects.id
-            FROM unnest($2::bytea[], $3::text[], $4::text[])
-                WITH ORDINALITY AS asked (key, version, etag, place)
-            JOIN lacuna_objects objects USING (key, version, etag)
-            WHERE dataset = (SELECT id FROM lacuna_datasets WHERE name = $1) AND state = 1";
-        let mut places = HashMap::with_capacity(self.objects.len());
-        for (chunk, objects) in self.objects.chunks(OBJECTS).enumerate() {
-            let keys: Vec<&[u8]> = objects.iter().map(|object| object.key.as_bytes()).collect();
-            let versions: Vec<&str> =
-                objects.iter().map(|object| object.version.as_str()).collect();
-            let etags: Vec<&str> = objects.iter().map(|object| object.etag.as_str()).collect();
-            let values: Values<'_> = &[&self.dataset.as_str(), &keys, &versions, &etags];
-            for row in session.query(NUMBERS, values).await? {
-                let place = usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or(usize::MAX);
-                places.insert(row.get::<_, i64>(1).cast_unsigned(), chunk * OBJECTS + place);
+        let entries = entries(session, &self.dataset, &self.objects).await?;
+        Ok(entries.into_iter().map(|entry| (entry.id.cast_unsigned(), entry.place)).collect())
+    }
+}
+
+/// A recorded version, by its place among those that were asked for.
+struct Entry {
+    place: usize,
+    id: i64,
+    postings: i64,
+}
+
+/// Those of the versions that are recorded.
+async fn entries(
+    session: &Session,
+    dataset: &DatasetName,
+    objects: &[ObjectVersion],
+) -> Attempt<Vec<Entry>> {
+    const ENTRIES: &str = "
+        SELECT asked.place, objects.id, objects.postings
+        FROM unnest($2::bytea[], $3::text[], $4::text[])
+            WITH ORDINALITY AS asked (key, version, etag, place)
+        JOIN lacuna_objects objects USING (key, version, etag)
+        WHERE dataset = (SELECT id FROM lacuna_datasets WHERE name = $1) AND state = 1";
+    let mut entries = Vec::with_capacity(objects.len());
+    for (chunk, objects) in objects.chunks(OBJECTS).enumerate() {
+        let keys: Vec<&[u8]> = objects.iter().map(|object| object.key.as_bytes()).collect();
+        let versions: Vec<&str> = objects.iter().map(|object| object.version.as_str()).collect();
+        let etags: Vec<&str> = objects.iter().map(|object| object.etag.as_str()).collect();
+        let values: Values<'_> = &[&dataset.as_str(), &keys, &versions, &etags];
+        for row in session.query(ENTRIES, values).await? {
+            let place = usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or(usize::MAX);
+            let place = chunk * OBJECTS + place;
+            entries.push(Entry { place, id: row.get(1), postings: row.get(2) });
+        }
+    }
+    Ok(entries)
+}
+
+/// How many postings the records of these versions say they have.
+pub(super) struct Counts<'c> {
+    pub(super) dataset: &'c DatasetName,
+    pub(super) objects: &'c [ObjectVersion],
+}
+
+#[async_trait]
+impl Work for Counts<'_> {
+    type Answer = Vec<Option<u64>>;
+
+    fn begin(&self) -> &'static str {
+        READ
+    }
+
+    async fn attempt(&self, session: &Session) -> Attempt<Vec<Option<u64>>> {
+        let mut counts = vec![None; self.objects.len()];
+        for entry in entries(session, self.dataset, self.objects).await? {
+            if let Some(count) = counts.get_mut(entry.place) {
+                *count = Some(entry.postings.cast_unsigned());
             }
         }
-        Ok(places)
+        Ok(counts)
     }
 }
 
