@@ -4,17 +4,19 @@
 //! What is there already with the same record is passed over, so a copy that was broken off goes on
 //! where it was. Nobody else should change either index meanwhile; who does is noticed at the end.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use futures::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
+use super::pairs::side_by_side;
 use super::tally::{self, Tally, Totals, tallies};
 use crate::domain::dataset::DatasetName;
 use crate::domain::object::{ObjectKey, ObjectVersion, VersionId};
 use crate::domain::observe::{Event, Observer, Stop};
 use crate::domain::posting::{RowPosting, ScannedObject};
-use crate::metastore::{Metastore, MetastoreError, MetastoreStream, Recorder};
+use crate::metastore::{Metastore, MetastoreError, Recorder};
 
 /// How many recordings are committed at once: indexes publish together what is ready together.
 const COMMITS: usize = 64;
@@ -35,7 +37,8 @@ pub struct CopyTools {
     pub stop: Stop,
     /// How much is dealt with at once.
     pub limits: CopyLimits,
-    /// Whether the other index loses what this one does not have; otherwise the copy is refused there.
+    /// Whether the other index loses what this one does not have, or has otherwise; if not, an index that
+    /// holds such a thing is refused.
     pub replaces: bool,
 }
 
@@ -149,25 +152,47 @@ pub async fn copy(tools: &CopyTools) -> Result<CopyReport, CopyError> {
     names.extend(tools.to.datasets().await.map_err(CopyError::To)?);
     names.sort_unstable();
     names.dedup();
-    let objects = tools.from.size().await.map_err(CopyError::From)?.objects;
     if !tools.replaces {
         for name in &names {
             refuse_foreign(tools, name).await?;
         }
     }
+    let mut report = once(tools, &names).await?;
+    if !tools.replaces || report.was_interrupted || report.is_equal() {
+        return Ok(report);
+    }
+    // A record that is the same in both may have other postings: an erasure can take some away and
+    // leave the record as it is.
+    for copied in &report.datasets {
+        forget_differing(tools, copied).await?;
+    }
+    let first = std::mem::replace(&mut report, once(tools, &names).await?);
+    for (copied, first) in report.datasets.iter_mut().zip(first.datasets) {
+        copied.copied += first.copied;
+        copied.unchanged = copied.unchanged.saturating_sub(first.copied);
+        copied.forgotten += first.forgotten;
+    }
+    Ok(report)
+}
+
+/// Copies what is missing, and compares.
+async fn once(tools: &CopyTools, names: &[DatasetName]) -> Result<CopyReport, CopyError> {
+    let objects = tools.from.size().await.map_err(CopyError::From)?.objects;
     let mut report = CopyReport { datasets: Vec::new(), was_interrupted: false };
     tools.observer.event(phase("copying", objects));
     for name in names {
-        let mut run = Run::new(tools, name);
+        let mut run = Run::new(tools, name.clone());
         let done = run.copy().await;
         report.datasets.push(run.report);
         report.was_interrupted = !done?;
         if report.was_interrupted {
-            tools.observer.event(Event::PhaseEnded);
-            return Ok(report);
+            break;
         }
     }
     tools.observer.event(Event::PhaseEnded);
+    if report.was_interrupted {
+        return Ok(report);
+    }
     tools.observer.event(phase("comparing", objects));
     for copied in &mut report.datasets {
         if !compare(tools, copied).await? {
@@ -179,13 +204,27 @@ pub async fn copy(tools: &CopyTools) -> Result<CopyReport, CopyError> {
     Ok(report)
 }
 
+async fn forget_differing(tools: &CopyTools, copied: &CopiedDataset) -> Result<(), CopyError> {
+    let keys: Vec<ObjectKey> = copied.differing.iter().map(|it| it.key.clone()).collect();
+    let versions: HashSet<(&ObjectKey, &VersionId)> =
+        copied.differing.iter().map(|it| (&it.key, &it.version)).collect();
+    let records = tools.to.recorded(&copied.dataset, &keys).await.map_err(CopyError::To)?;
+    let objects = records.into_iter().map(|record| record.object);
+    let objects: Vec<ObjectVersion> =
+        objects.filter(|object| versions.contains(&(&object.key, &object.version))).collect();
+    for some in objects.chunks(FORGET) {
+        tools.to.forget(&copied.dataset, some).await.map_err(CopyError::To)?;
+    }
+    Ok(())
+}
+
 fn phase(name: &'static str, objects: u64) -> Event<'static> {
     Event::Phase { name, dataset: None, objects: Some(objects), size_bytes: None }
 }
 
 async fn refuse_foreign(tools: &CopyTools, dataset: &DatasetName) -> Result<(), CopyError> {
     let (mut versions, mut first) = (0, None);
-    let mut pairs = std::pin::pin!(side_by_side(tools, dataset));
+    let mut pairs = std::pin::pin!(side_by_side(&*tools.from, &*tools.to, dataset));
     while let Some(pair) = pairs.try_next().await? {
         let foreign = pair.foreign().count() as u64;
         if foreign > 0 {
@@ -197,70 +236,6 @@ async fn refuse_foreign(tools: &CopyTools, dataset: &DatasetName) -> Result<(), 
         None => Ok(()),
         Some(first) => Err(CopyError::Foreign { dataset: dataset.clone(), versions, first }),
     }
-}
-
-/// The records that both indexes have of one key.
-struct Pair {
-    key: ObjectKey,
-    from: Vec<ScannedObject>,
-    to: Vec<ScannedObject>,
-}
-
-impl Pair {
-    /// What the other index has, and this one has not in the same way.
-    fn foreign(&self) -> impl Iterator<Item = &ScannedObject> {
-        self.to.iter().filter(|record| !self.from.contains(record))
-    }
-
-    /// What this index has, and the other one has not in the same way.
-    fn missing(&self) -> impl Iterator<Item = &ScannedObject> {
-        self.from.iter().filter(|record| !self.to.contains(record))
-    }
-}
-
-type Records = stream::Peekable<MetastoreStream<ScannedObject>>;
-
-/// The records of both indexes, key by key.
-fn side_by_side(
-    tools: &CopyTools,
-    dataset: &DatasetName,
-) -> impl Stream<Item = Result<Pair, CopyError>> {
-    let from = tools.from.indexed(dataset, None).peekable();
-    let to = tools.to.indexed(dataset, None).peekable();
-    stream::try_unfold((from, to), |(mut from, mut to)| async move {
-        let of_from = next_key(&mut from).await.map_err(CopyError::From)?;
-        let of_to = next_key(&mut to).await.map_err(CopyError::To)?;
-        let key = match (of_from, of_to) {
-            (None, None) => return Ok(None),
-            (Some(key), None) | (None, Some(key)) => key,
-            (Some(left), Some(right)) => left.min(right),
-        };
-        let pair = Pair {
-            from: records_of(&mut from, &key).await.map_err(CopyError::From)?,
-            to: records_of(&mut to, &key).await.map_err(CopyError::To)?,
-            key,
-        };
-        Ok(Some((pair, (from, to))))
-    })
-}
-
-async fn next_key(records: &mut Records) -> Result<Option<ObjectKey>, MetastoreError> {
-    match std::pin::Pin::new(&mut *records).peek().await {
-        None => Ok(None),
-        Some(Ok(record)) => Ok(Some(record.object.key.clone())),
-        Some(Err(_)) => records.try_next().await.map(|_| None),
-    }
-}
-
-async fn records_of(
-    records: &mut Records,
-    key: &ObjectKey,
-) -> Result<Vec<ScannedObject>, MetastoreError> {
-    let mut found = Vec::new();
-    while next_key(records).await?.is_some_and(|next| next == *key) {
-        found.extend(records.try_next().await?);
-    }
-    Ok(found)
 }
 
 /// The copy of one dataset.
@@ -283,7 +258,7 @@ impl<'t> Run<'t> {
     async fn copy(&mut self) -> Result<bool, CopyError> {
         let (tools, dataset) = (self.tools, self.report.dataset.clone());
         let mut foreign = Vec::new();
-        let mut pairs = std::pin::pin!(side_by_side(tools, &dataset));
+        let mut pairs = std::pin::pin!(side_by_side(&*tools.from, &*tools.to, &dataset));
         while let Some(pair) = pairs.try_next().await? {
             foreign.extend(pair.foreign().map(|record| record.object.clone()));
             if foreign.len() >= FORGET {
@@ -339,7 +314,7 @@ impl<'t> Run<'t> {
         // Postings that were told while their record changed need not be those of either.
         let keys: Vec<ObjectKey> = group.iter().map(|record| record.object.key.clone()).collect();
         let now = tools.from.recorded(dataset, &keys).await.map_err(CopyError::From)?;
-        let now: std::collections::HashMap<_, _> =
+        let now: HashMap<_, _> =
             now.iter().map(|record| (place_of(&record.object), record)).collect();
         let is_still = |record: &ScannedObject| now.get(&place_of(&record.object)) == Some(&record);
         let ready = group.into_iter().zip(sinks).filter(|(record, _)| is_still(record));
@@ -454,7 +429,7 @@ impl Sink {
 async fn compare(tools: &CopyTools, copied: &mut CopiedDataset) -> Result<bool, CopyError> {
     let dataset = copied.dataset.clone();
     let mut both = Vec::new();
-    let mut pairs = std::pin::pin!(side_by_side(tools, &dataset));
+    let mut pairs = std::pin::pin!(side_by_side(&*tools.from, &*tools.to, &dataset));
     while let Some(pair) = pairs.try_next().await? {
         let reason = "the index copied to has no such record";
         copied.differing.extend(pair.missing().map(|record| differs(&record.object, reason)));

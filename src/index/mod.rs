@@ -23,6 +23,7 @@ mod coverage;
 pub mod inventory;
 mod memory;
 mod objects;
+mod pairs;
 mod run;
 mod survey;
 mod tally;

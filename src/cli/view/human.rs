@@ -300,7 +300,9 @@ pub(in crate::cli) fn metastore_copy(document: &MetastoreCopy) -> String {
     text.push_str(match (document.report.was_interrupted, document.is_equal) {
         (true, _) => "stopped; the same command goes on from there\n",
         (false, true) => "both indexes are equal\n",
-        (false, false) => "the indexes differ: see that nobody changes either, and run it again\n",
+        (false, false) => {
+            "the indexes differ: see that nobody changes either, and copy again with --replace\n"
+        }
     });
     text
 }
