@@ -150,27 +150,113 @@ pub async fn ledger(config: &Config, clock: Clock) -> Result<Ledger, WireError> 
 ///
 /// [`WireError::Metastore`] where it cannot be opened or belongs to another key.
 pub async fn metastore(config: &Config, key: &DigestKey) -> Result<Arc<dyn Metastore>, WireError> {
-    let (place, opened) = match &config.metastore {
+    metastore_at(config, &config.metastore, key).await
+}
+
+/// The same for another metastore than the configured one.
+///
+/// # Errors
+///
+/// As [`metastore`].
+pub async fn metastore_at(
+    config: &Config,
+    settings: &MetastoreSettings,
+    key: &DigestKey,
+) -> Result<Arc<dyn Metastore>, WireError> {
+    let opened = match settings {
         MetastoreSettings::Embedded(folder) => {
-            let opened = Embedded::open(folder).map(|index| Arc::new(index) as Arc<dyn Metastore>);
-            (format!("in {}", folder.display()), opened)
+            Embedded::open(folder).map(|index| Arc::new(index) as Arc<dyn Metastore>)
+        }
+        MetastoreSettings::Postgres(settings) => postgres(settings, &config.datasets).await,
+    };
+    bound(opened, settings, key).await
+}
+
+/// Opens an index that has to be there: nothing is made, nor brought up to date.
+///
+/// # Errors
+///
+/// As [`metastore`].
+pub async fn existing_metastore(
+    settings: &MetastoreSettings,
+    key: &DigestKey,
+) -> Result<Arc<dyn Metastore>, WireError> {
+    let opened = match settings {
+        MetastoreSettings::Embedded(folder) if !folder.is_dir() => {
+            Err(MetastoreError::new(MetastoreErrorKind::Other, "there is no such folder"))
+        }
+        MetastoreSettings::Embedded(folder) => {
+            Embedded::open(folder).map(|index| Arc::new(index) as Arc<dyn Metastore>)
         }
         MetastoreSettings::Postgres(settings) => {
-            ("in PostgreSQL".to_owned(), postgres(settings, &config.datasets).await)
+            database(settings).map(|index| Arc::new(index) as Arc<dyn Metastore>)
         }
     };
-    let failed = |source| WireError::Metastore { place: place.clone(), source };
-    let metastore = opened.map_err(failed)?;
-    metastore.bind(&key.check_value()).await.map_err(failed)?;
+    bound(opened, settings, key).await
+}
+
+async fn bound(
+    opened: Result<Arc<dyn Metastore>, MetastoreError>,
+    settings: &MetastoreSettings,
+    key: &DigestKey,
+) -> Result<Arc<dyn Metastore>, WireError> {
+    let metastore = opened.map_err(|source| unusable(settings, source))?;
+    metastore.bind(&key.check_value()).await.map_err(|source| unusable(settings, source))?;
     Ok(metastore)
+}
+
+fn unusable(settings: &MetastoreSettings, source: MetastoreError) -> WireError {
+    let place = match settings {
+        MetastoreSettings::Embedded(folder) => format!("in {}", folder.display()),
+        MetastoreSettings::Postgres(_) => "in PostgreSQL".to_owned(),
+    };
+    WireError::Metastore { place, source }
+}
+
+/// Makes what an index needs before it can be filled: a folder, or tables. Answers whether anything
+/// was missing.
+///
+/// # Errors
+///
+/// [`WireError::Metastore`] where it cannot be made, or belongs to a newer Lacuna.
+pub async fn create_metastore(settings: &MetastoreSettings) -> Result<bool, WireError> {
+    let made = match settings {
+        MetastoreSettings::Embedded(folder) => {
+            let is_missing = !folder.exists();
+            Embedded::open(folder).map(|_| is_missing)
+        }
+        MetastoreSettings::Postgres(_) => return migrate_metastore(settings).await,
+    };
+    made.map_err(|source| unusable(settings, source))
+}
+
+/// Brings the tables of a database up to this program's version, and makes those that are missing.
+/// Answers whether there was anything to do; an index in a folder needs no such step.
+///
+/// # Errors
+///
+/// [`WireError::Metastore`] where it cannot be reached, or belongs to a newer Lacuna.
+pub async fn migrate_metastore(settings: &MetastoreSettings) -> Result<bool, WireError> {
+    let migrated = match settings {
+        MetastoreSettings::Embedded(_) => Ok(false),
+        MetastoreSettings::Postgres(settings) => match database(settings) {
+            Ok(index) => index.migrate().await,
+            Err(error) => Err(error),
+        },
+    };
+    migrated.map_err(|source| unusable(settings, source))
+}
+
+fn database(settings: &config::PostgresSettings) -> Result<Postgres, MetastoreError> {
+    let password = settings.password.as_ref().map(config::Password::reveal);
+    Ok(Postgres::new(PostgresSettings::new(&settings.url, password)?))
 }
 
 async fn postgres(
     settings: &config::PostgresSettings,
     datasets: &[Dataset],
 ) -> Result<Arc<dyn Metastore>, MetastoreError> {
-    let password = settings.password.as_ref().map(config::Password::reveal);
-    let metastore = Postgres::new(PostgresSettings::new(&settings.url, password)?);
+    let metastore = database(settings)?;
     metastore.migrate().await?;
     let root = |dataset: &Dataset| {
         let root = match &dataset.location {

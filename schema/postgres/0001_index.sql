@@ -82,8 +82,7 @@ END $$;
 --   17 u8 bits of an object, 18 u8 bits of a row, 20 u32 bits of the high parts,
 --   24 u64 lowest object, 32 u64 lowest row; then bits: a flag a posting (a subject begins), the
 --   subjects as an Elias-Fano list of distances from the first (high parts, low parts), objects, rows.
--- "Object" is the number of a version times 65536 plus the check of the subject's digest.
-CREATE FUNCTION lacuna_postings(segment bytea, first bigint, subject bigint, digest_check integer)
+CREATE FUNCTION lacuna_postings(segment bytea, first bigint, subject bigint)
 RETURNS TABLE (object bigint, row_number bigint)
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 DECLARE
@@ -130,15 +129,13 @@ BEGIN
         EXIT WHEN seen > wanted;
         CONTINUE WHEN seen < wanted;
         object := lowest_object + lacuna_bits(body, objects_at + at * object_bits, object_bits);
-        CONTINUE WHEN object & 65535 <> digest_check;
-        object := object >> 16;
         row_number := lowest_row + lacuna_bits(body, rows_at + at * row_bits, row_bits);
         RETURN NEXT;
     END LOOP;
 END $$;
 
--- A digest out of its text.
-CREATE FUNCTION lacuna_digest(digest text) RETURNS bytea
+-- The subject of a digest, out of the digest's text.
+CREATE FUNCTION lacuna_subject(digest text) RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
 BEGIN
     IF digest !~* '^[0-9a-f]{32}$' THEN
@@ -146,22 +143,7 @@ BEGIN
             USING MESSAGE = 'an identifier digest is 32 hexadecimal characters',
                   HINT = 'Ask `lacuna digest` for the digest of an identifier.';
     END IF;
-    RETURN decode(digest, 'hex');
-END $$;
-
--- The check of a digest: the CRC-16 (CCITT) of its second half.
-CREATE FUNCTION lacuna_check(digest bytea) RETURNS integer
-LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
-DECLARE
-    remainder integer := 0;
-BEGIN
-    FOR at IN 8 .. 15 LOOP
-        remainder := remainder # (get_byte(digest, at) << 8);
-        FOR bit IN 1 .. 8 LOOP
-            remainder := (remainder << 1) # (CASE WHEN remainder & 32768 = 0 THEN 0 ELSE 69665 END);
-        END LOOP;
-    END LOOP;
-    RETURN remainder;
+    RETURN ('x' || substr(digest, 1, 16))::bit(64)::bigint # (-9223372036854775808);
 END $$;
 
 -- A key as text; bytes that are no UTF-8 are written as escapes.
@@ -178,10 +160,7 @@ CREATE FUNCTION user_objects(digest text)
 RETURNS TABLE (userid text, s3path text, recordline bigint)
 LANGUAGE sql STABLE STRICT ROWS 100 AS $$
     WITH wanted AS MATERIALIZED (
-        SELECT lower(digest) AS userid,
-               ('x' || substr(encode(lacuna_digest(digest), 'hex'), 1, 16))::bit(64)::bigint
-                   # (-9223372036854775808) AS subject,
-               lacuna_check(lacuna_digest(digest)) AS digest_check
+        SELECT lower(digest) AS userid, lacuna_subject(digest) AS subject
     )
     SELECT wanted.userid, coalesce(datasets.root, datasets.name || '/') || lacuna_key(objects.key),
            found.row_number
@@ -194,8 +173,7 @@ LANGUAGE sql STABLE STRICT ROWS 100 AS $$
         (SELECT segment, first FROM lacuna_segments
          WHERE run = runs.id AND first = wanted.subject)
     ) segments
-    CROSS JOIN LATERAL
-        lacuna_postings(segments.segment, segments.first, wanted.subject, wanted.digest_check) found
+    CROSS JOIN LATERAL lacuna_postings(segments.segment, segments.first, wanted.subject) found
     JOIN lacuna_objects objects ON objects.id = found.object AND objects.state = 1
     JOIN lacuna_datasets datasets ON datasets.id = objects.dataset
 $$;

@@ -125,6 +125,11 @@ pub(super) enum Command {
     /// Drops blanks, renumbers rows, and scans again
     #[command(after_help = "Example:\n  lacuna vacuum reviews")]
     Vacuum(Vacuum),
+    /// Makes, migrates, copies or checks an index
+    #[command(after_help = "Examples:\n  lacuna metastore create\n  \
+                      lacuna metastore copy file:.lacuna/index postgres://lacuna@db/lacuna\n  \
+                      lacuna metastore copy file:.lacuna/index --replace\n  lacuna metastore check")]
+    Metastore(Metastore),
     /// Prints the digest of an identifier, for use in queries on the metastore
     #[command(after_help = "Example:\n  lacuna digest user=42")]
     Digest(Digest),
@@ -297,6 +302,51 @@ pub(super) struct Vacuum {
     /// The datasets [default: all]
     #[arg(value_name = "DATASET")]
     pub datasets: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Metastore {
+    #[command(subcommand)]
+    pub command: MetastoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum MetastoreCommand {
+    /// Makes what the configured index needs: its folder, or its tables
+    #[command(after_help = "Example:\n  lacuna metastore create")]
+    Create,
+    /// Brings the tables of the configured index up to this version
+    ///
+    /// `lacuna index` does so too; this is for whoever deploys before anybody indexes.
+    #[command(after_help = "Example:\n  lacuna metastore migrate")]
+    Migrate,
+    /// Copies an index to another place and compares the two
+    ///
+    /// Both have to be of the configured digest key. What is there already is passed over: the same
+    /// command goes on where one was broken off. An index that holds something else is refused. Nobody
+    /// should index or erase meanwhile.
+    #[command(after_help = "Examples:\n  \
+                      lacuna metastore copy file:.lacuna/index postgres://lacuna@db/lacuna\n  \
+                      lacuna metastore copy file:.lacuna/index --replace")]
+    Copy(MetastoreCopy),
+    /// Reads the whole configured index once and tells where it contradicts itself
+    ///
+    /// Every posting is held against the record of its object version. It changes nothing.
+    #[command(after_help = "Example:\n  lacuna metastore check --json")]
+    Check,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct MetastoreCopy {
+    /// The index to read, as in `metastore.url`
+    #[arg(value_name = "FROM")]
+    pub from: String,
+    /// The index to write, made if it does not exist [default: the configured one]
+    #[arg(value_name = "TO")]
+    pub to: Option<String>,
+    /// Removes from TO what FROM does not have, instead of refusing
+    #[arg(long)]
+    pub replace: bool,
 }
 
 #[derive(Args, Debug)]

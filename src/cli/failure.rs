@@ -7,6 +7,7 @@ use crate::erase::approval::{NotAdmitted, NotDecided};
 use crate::erase::lookup::LookupError;
 use crate::erase::prepare::PlanError;
 use crate::erase::tools::EraseError;
+use crate::index::copy::CopyError;
 use crate::index::{IndexError, InventoryError};
 use crate::vacuum::VacuumError;
 use crate::wire::{self, Trouble};
@@ -136,6 +137,9 @@ fn of_workflow(error: &(dyn Error + 'static)) -> Option<Exit> {
             InventoryError::Lake(error) => of_store(error),
             _ => Some(Exit::Usage),
         };
+    }
+    if let Some(CopyError::Foreign { .. }) = error.downcast_ref::<CopyError>() {
+        return Some(Exit::Usage);
     }
     if let Some(error) = error.downcast_ref::<EraseError>() {
         return match error {

@@ -1,6 +1,7 @@
 //! File, environment and flags become one checked [`Config`]. The only module that reads the
 //! environment; it hands out plain data and opens no store.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -50,13 +51,25 @@ pub struct Config {
     pub datasets: Vec<Dataset>,
 }
 
-/// Where the index is.
+/// Where an index is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetastoreSettings {
     /// A folder of this machine, as an absolute path.
     Embedded(PathBuf),
     /// A PostgreSQL database.
     Postgres(PostgresSettings),
+}
+
+/// The URL, without what follows the database's name.
+impl fmt::Display for MetastoreSettings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded(folder) => write!(formatter, "file:{}", folder.display()),
+            Self::Postgres(settings) => {
+                formatter.write_str(settings.url.split(['?', '#']).next().unwrap_or_default())
+            }
+        }
+    }
 }
 
 /// How plans are made.
@@ -126,6 +139,35 @@ impl Config {
                 .remedy("write one with `lacuna init`, or name another with --config FILE")
         })?;
         file::parse(file::Source { path: &path, shown: &shown, text: &text }, environment)
+    }
+
+    /// The metastore that an argument names, in the way of `metastore.url`.
+    ///
+    /// # Errors
+    ///
+    /// Where it names none, or one that lies where a dataset or the ledger is.
+    pub fn metastore_at(
+        &self,
+        url: &str,
+        environment: &Environment,
+    ) -> Result<MetastoreSettings, ConfigError> {
+        let base = self.file.parent().unwrap_or(Path::new("/"));
+        let mut settings = location::metastore(url, base)?;
+        match &mut settings {
+            MetastoreSettings::Postgres(settings) => {
+                settings.password = postgres::find_password(&settings.url, environment)?;
+            }
+            MetastoreSettings::Embedded(folder) => {
+                let place = Location::Directory(folder.clone());
+                let datasets = self.datasets.iter().map(|dataset| &dataset.location);
+                if datasets.chain([&self.ledger]).any(|other| location::overlap(other, &place)) {
+                    let problem =
+                        Problem::new("the metastore lies where a dataset or the ledger is");
+                    return Err(problem.remedy("name a folder of its own").into());
+                }
+            }
+        }
+        Ok(settings)
     }
 
     /// The dataset of this name.

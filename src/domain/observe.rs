@@ -15,7 +15,7 @@ pub trait Observer: Send + Sync {
 pub enum Event<'a> {
     /// A phase begins; totals as far as they are known.
     Phase {
-        /// What it is: `listing`, `scanning`, `planning`, `erasing`, `verifying`.
+        /// What it is: `listing`, `scanning`, `planning`, `erasing`, `verifying`, `copying`.
         name: &'static str,
         /// The dataset, where it is about one.
         dataset: Option<&'a DatasetName>,

@@ -37,7 +37,7 @@ use crate::lake::memory::MemoryLake;
 use crate::lake::{Estate, Lake, LakeErrorKind, Lock};
 use crate::ledger::{Ledger, LedgerErrorKind, Rendering};
 use crate::metastore::{
-    Metastore, MetastoreError, MetastoreSize, MetastoreStream, Recorder, Succession,
+    Metastore, MetastoreError, MetastoreSize, MetastoreStream, ObjectPostings, Recorder, Succession,
 };
 
 /// An index in memory that answers what it was given.
@@ -88,6 +88,10 @@ impl Metastore for Index {
         let scanned = self.scanned.get(dataset).cloned().unwrap_or_default();
         let from = scanned.into_iter().filter(|it| after.is_none_or(|key| it.object.key > *key));
         stream::iter(from.map(Ok).collect::<Vec<_>>()).boxed()
+    }
+
+    fn postings(&self, _: &DatasetName, _: &[ObjectVersion]) -> MetastoreStream<ObjectPostings> {
+        unreachable!("planning asks for subjects, not for versions")
     }
 
     async fn datasets(&self) -> Result<Vec<DatasetName>, MetastoreError> {

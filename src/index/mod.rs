@@ -17,12 +17,16 @@ use crate::domain::scope::{InvalidGlob, Scope, TableRoot};
 use crate::lake::{Lake, LakeError};
 use crate::metastore::{Metastore, MetastoreError};
 
+pub mod check;
+pub mod copy;
 mod coverage;
 pub mod inventory;
 mod memory;
 mod objects;
+mod pairs;
 mod run;
 mod survey;
+mod tally;
 
 pub use coverage::coverage;
 pub use inventory::{Inventory, InventoryError, run_inventory};
@@ -30,6 +34,7 @@ pub use memory::Memory;
 pub use objects::{ListError, NamedObject, read_objects, run_objects};
 pub use run::run;
 pub use survey::{Drift, Rule, survey};
+pub use tally::{Checksum, Totals};
 
 /// What indexing works with.
 #[derive(Clone)]

@@ -24,6 +24,7 @@ use crate::lake::{
 use crate::metastore::embedded::Embedded;
 use crate::metastore::memory::MemoryMetastore;
 
+mod copying;
 mod drift;
 mod failures;
 mod lists;

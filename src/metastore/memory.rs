@@ -181,6 +181,16 @@ impl Metastore for MemoryMetastore {
         stream::iter(found).boxed()
     }
 
+    async fn posting_counts(
+        &self,
+        dataset: &DatasetName,
+        objects: &[ObjectVersion],
+    ) -> Result<Vec<Option<u64>>, MetastoreError> {
+        let tables = self.tables();
+        let count = |object| tables.find(dataset, object).map(|it| it.postings.len() as u64);
+        Ok(objects.iter().map(count).collect())
+    }
+
     async fn datasets(&self) -> Result<Vec<DatasetName>, MetastoreError> {
         let names: BTreeSet<_> =
             self.tables().records.keys().map(|(dataset, ..)| dataset.clone()).collect();

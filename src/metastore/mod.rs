@@ -11,7 +11,7 @@ use std::fmt;
 use std::future::ready;
 
 use async_trait::async_trait;
-use futures::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 
 use crate::domain::dataset::DatasetName;
 use crate::domain::identifier::{IdentifierDigest, KeyCheck};
@@ -112,17 +112,25 @@ pub trait Metastore: Send + Sync + fmt::Debug {
         self.indexed(dataset, None).try_filter(is_flawed).boxed()
     }
 
-    /// Every posting of these versions, in pieces of bounded size and in no defined order; of what is
-    /// not recorded, none. Its work may follow the size of the whole index, not that of the versions: ask
+    /// Every posting of these versions, each named once, in pieces of bounded size and in no defined
+    /// order; each posting once, and of what is not recorded, none. Its work may follow the size of the whole index, not that of the versions: ask
     /// for many at once. Digests are as far known as the metastore knows them, the rest is zero.
     fn postings(
         &self,
         dataset: &DatasetName,
         objects: &[ObjectVersion],
-    ) -> MetastoreStream<ObjectPostings> {
-        let _ = (dataset, objects);
-        let message = "this metastore cannot tell the postings of an object";
-        stream::iter([Err(MetastoreError::new(MetastoreErrorKind::Other, message))]).boxed()
+    ) -> MetastoreStream<ObjectPostings>;
+
+    /// How many postings the record of each of these versions says that it has, in their order; `None`
+    /// where it is not recorded, or where the metastore keeps no such count, as this implementation.
+    /// [`Metastore::postings`] tells as many, or the index is damaged.
+    async fn posting_counts(
+        &self,
+        dataset: &DatasetName,
+        objects: &[ObjectVersion],
+    ) -> Result<Vec<Option<u64>>, MetastoreError> {
+        let _ = dataset;
+        Ok(vec![None; objects.len()])
     }
 
     /// The names of all datasets that have a record.

@@ -24,6 +24,7 @@ mod find;
 mod index;
 mod init;
 mod man;
+mod metastore;
 mod plan;
 mod plans;
 mod show;
@@ -89,6 +90,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Answer, Failure
         Command::Approve(arguments) => approve::run(context, &arguments).await,
         Command::Reject(arguments) => approve::reject(context, &arguments).await,
         Command::Find(arguments) => find::run(context, &arguments).await,
+        Command::Metastore(arguments) => metastore::run(context, &arguments).await,
         Command::Digest(arguments) => digest::run(context, &arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),

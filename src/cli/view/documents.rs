@@ -15,6 +15,8 @@ use crate::erase::execution::{Execution, Tally};
 use crate::erase::report::PurgeReport;
 use crate::erase::verify::Verification;
 use crate::index::IndexReport;
+use crate::index::check::CheckReport;
+use crate::index::copy::CopyReport;
 use crate::vacuum::VacuumReport;
 use crate::wire::PlanState;
 
@@ -37,6 +39,12 @@ pub(in crate::cli) const ERASE: &str = "lacuna.cli.erase.v1";
 pub(in crate::cli) const VERIFY: &str = "lacuna.cli.verify.v1";
 /// The schema of [`Vacuum`].
 pub(in crate::cli) const VACUUM: &str = "lacuna.cli.vacuum.v1";
+/// The schema of [`MetastorePrepared`].
+pub(in crate::cli) const METASTORE_PREPARED: &str = "lacuna.cli.metastore.v1";
+/// The schema of [`MetastoreCopy`].
+pub(in crate::cli) const METASTORE_COPY: &str = "lacuna.cli.metastore-copy.v1";
+/// The schema of [`MetastoreCheck`].
+pub(in crate::cli) const METASTORE_CHECK: &str = "lacuna.cli.metastore-check.v1";
 /// The schema of [`Status`].
 pub(in crate::cli) const STATUS: &str = "lacuna.cli.status.v1";
 
@@ -247,6 +255,38 @@ pub(in crate::cli) struct Verify {
     pub plan_id: Option<PlanId>,
     #[serde(flatten)]
     pub verification: Verification,
+}
+
+/// An index that was made or migrated.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct MetastorePrepared {
+    pub schema: &'static str,
+    pub metastore: String,
+    /// Whether there was anything to do.
+    pub was_changed: bool,
+}
+
+/// What a copy of an index did, and how the two compare.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct MetastoreCopy {
+    pub schema: &'static str,
+    pub from: String,
+    pub to: String,
+    /// Whether both were compared and are equal.
+    pub is_equal: bool,
+    #[serde(flatten)]
+    pub report: CopyReport,
+}
+
+/// What a check of an index met.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct MetastoreCheck {
+    pub schema: &'static str,
+    pub metastore: String,
+    /// Whether nothing was found to be wrong.
+    pub is_sound: bool,
+    #[serde(flatten)]
+    pub report: CheckReport,
 }
 
 /// What a vacuum did.

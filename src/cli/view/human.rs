@@ -5,17 +5,24 @@ use std::fmt::Write as _;
 use crate::domain::Timestamp;
 use crate::domain::coverage::{Coverage, GapKind};
 use crate::domain::decision::{Decision, Verdict};
+use crate::domain::object::{ObjectKey, VersionId};
 use crate::domain::request::RequestedSubject;
 use crate::domain::row::RowSet;
 use crate::erase::report::PurgeReport;
 use crate::erase::report::wording::{moment, plain, reason};
 use crate::wire::PlanState;
 
-use super::documents::{Digest, Erase, Found, Index, Init, OpenPlan, Status, Vacuum, Verify};
+use super::documents::{
+    Digest, Erase, Found, Index, Init, MetastoreCheck, MetastoreCopy, MetastorePrepared, OpenPlan,
+    Status, Vacuum, Verify,
+};
 use super::progress::human_bytes;
 
 /// How many gaps of a dataset are shown by name.
 const GAPS_SHOWN: usize = 10;
+
+/// How many versions of an index that something is wrong with are shown by name.
+const VERSIONS_SHOWN: usize = 20;
 
 /// How many row numbers a line shows.
 const ROWS_SHOWN: usize = 12;
@@ -255,6 +262,97 @@ pub(in crate::cli) fn vacuum(document: &Vacuum) -> String {
         text.push_str("stopped; the same command goes on\n");
     }
     text
+}
+
+pub(in crate::cli) fn metastore_prepared(document: &MetastorePrepared) -> String {
+    let did = if document.was_changed { "is ready" } else { "was ready already" };
+    format!("{} {did}\n", document.metastore)
+}
+
+pub(in crate::cli) fn metastore_copy(document: &MetastoreCopy) -> String {
+    let mut text = String::new();
+    for it in &document.report.datasets {
+        let forgotten = match it.forgotten {
+            0 => String::new(),
+            versions => format!(", {} forgotten", thousands(versions)),
+        };
+        let _ = writeln!(
+            text,
+            "{}: {} copied, {} there already{forgotten}",
+            it.dataset,
+            counted(it.copied, "version"),
+            thousands(it.unchanged),
+        );
+        for (name, totals) in [("from", &it.from), ("to", &it.to)] {
+            if !document.report.was_interrupted {
+                let _ = writeln!(
+                    text,
+                    "  {name:<4}  {}, {}, checksum {}",
+                    counted(totals.objects, "version"),
+                    counted(totals.postings, "posting"),
+                    totals.checksum
+                );
+            }
+        }
+        let differing = it.differing.iter().map(|it| (&it.key, &it.version, it.reason.as_str()));
+        versions(&mut text, "differs", differing.collect());
+    }
+    text.push_str(match (document.report.was_interrupted, document.is_equal) {
+        (true, _) => "stopped; the same command goes on from there\n",
+        (false, true) => "both indexes are equal\n",
+        (false, false) => {
+            "the indexes differ: see that nobody changes either, and copy again with --replace\n"
+        }
+    });
+    text
+}
+
+pub(in crate::cli) fn metastore_check(document: &MetastoreCheck) -> String {
+    let mut text = String::new();
+    let report = &document.report;
+    let mut remedies = Vec::new();
+    for it in &report.datasets {
+        let (objects, postings) = (counted(it.objects, "version"), counted(it.postings, "posting"));
+        let _ = writeln!(text, "{}: {objects}, {postings}", it.dataset);
+        let damaged = it.damaged.iter().map(|it| (&it.key, &it.version, it.reason.as_str()));
+        versions(&mut text, "damaged", damaged.collect());
+        if !it.damaged.is_empty() {
+            remedies.push(format!("lacuna index --full {}", it.dataset));
+        }
+    }
+    if report.is_short() {
+        let counted_postings = report.counted_postings.unwrap_or(0);
+        let _ = writeln!(
+            text,
+            "damaged: {} were recorded, and {} are there",
+            counted(counted_postings, "posting"),
+            thousands(report.postings()),
+        );
+        remedies.push("lacuna index --full".to_owned());
+    }
+    match remedies.as_slice() {
+        [] if report.was_interrupted => text.push_str("stopped before everything was read\n"),
+        [] => text.push_str("nothing is wrong with the index\n"),
+        remedies => {
+            let _ = writeln!(text, "Next: {}", remedies.join(" && "));
+        }
+    }
+    text
+}
+
+/// Versions of an index, and what is wrong with each.
+fn versions(text: &mut String, what: &str, named: Vec<(&ObjectKey, &VersionId, &str)>) {
+    for (key, version, reason) in named.iter().take(VERSIONS_SHOWN) {
+        let version = match version.is_null() {
+            true => String::new(),
+            false => format!("  version {version}"),
+        };
+        let _ = writeln!(text, "  {what}  {key}{version}: {}", plain(reason));
+    }
+    let more = named.len().saturating_sub(VERSIONS_SHOWN);
+    if more > 0 {
+        let _ = writeln!(text, "  … and {more} more; --json names all");
+    }
 }
 
 pub(in crate::cli) fn status(document: &Status, now: Timestamp) -> String {

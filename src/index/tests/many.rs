@@ -264,6 +264,14 @@ impl Metastore for Weighed {
         self.inner.indexed(dataset, after)
     }
 
+    fn postings(
+        &self,
+        dataset: &DatasetName,
+        objects: &[ObjectVersion],
+    ) -> MetastoreStream<crate::metastore::ObjectPostings> {
+        self.inner.postings(dataset, objects)
+    }
+
     async fn datasets(&self) -> Result<Vec<DatasetName>, MetastoreError> {
         self.inner.datasets().await
     }

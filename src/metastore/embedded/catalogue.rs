@@ -4,12 +4,12 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::failure::{damaged, failure};
-use super::postings;
+use super::postings::{self, CopyPosition};
 use super::schema::{DEAD, LIVE, PENDING};
 use crate::domain::Timestamp;
 use crate::domain::dataset::{DatasetName, ScanSettings};
 use crate::domain::object::{ETag, ObjectKey, ObjectVersion, VersionId};
-use crate::domain::posting::{ScanOutcome, ScannedObject};
+use crate::domain::posting::{RowPosting, ScanOutcome, ScannedObject};
 use crate::metastore::MetastoreError;
 
 type Result<T> = std::result::Result<T, MetastoreError>;
@@ -170,6 +170,20 @@ pub(super) fn of_keys(
         }
     }
     Ok(found)
+}
+
+/// Some postings of exactly this version, and where the next begin.
+pub(super) fn told(
+    connection: &Connection,
+    dataset: &DatasetName,
+    object: &ObjectVersion,
+    after: Option<&CopyPosition>,
+) -> Result<(Vec<RowPosting>, Option<CopyPosition>)> {
+    let Some(dataset) = known_dataset(connection, dataset)? else { return Ok(Default::default()) };
+    match find(connection, dataset, object)? {
+        Some(entry) => postings::some_of(connection, entry.id, after, 4096),
+        None => Ok(Default::default()),
+    }
 }
 
 /// Which live rows a page holds.

@@ -23,8 +23,8 @@ use self::postings::Finder;
 use self::recorder::EmbeddedRecorder;
 use self::writer::{Session, Writer};
 use super::{
-    Metastore, MetastoreError, MetastoreErrorKind, MetastoreSize, MetastoreStream, Recorder,
-    Succession,
+    Metastore, MetastoreError, MetastoreErrorKind, MetastoreSize, MetastoreStream, ObjectPostings,
+    Recorder, Succession,
 };
 use crate::domain::dataset::DatasetName;
 use crate::domain::identifier::{IdentifierDigest, KeyCheck};
@@ -267,6 +267,28 @@ impl Metastore for Embedded {
         let pages = self.shared.pages(dataset.clone(), PagePosition::Start, Choice::Flawed);
         // The database tells by a glance; the record itself decides.
         pages.try_filter(|scanned| std::future::ready(!scanned.is_whole())).boxed()
+    }
+
+    fn postings(
+        &self,
+        dataset: &DatasetName,
+        objects: &[ObjectVersion],
+    ) -> MetastoreStream<ObjectPostings> {
+        let (shared, dataset) = (Arc::clone(&self.shared), dataset.clone());
+        let objects: Arc<[ObjectVersion]> = objects.into();
+        let pieces = stream::try_unfold((0, None), move |(place, after)| {
+            let (shared, dataset, objects) = (shared.clone(), dataset.clone(), objects.clone());
+            async move {
+                let Some(object) = objects.get(place).cloned() else { return Ok(None) };
+                let read = move |connection: &Connection| {
+                    catalogue::told(connection, &dataset, &object, after.as_ref())
+                };
+                let (postings, next) = shared.read(read).await?;
+                let next = next.map_or((place + 1, None), |next| (place, Some(next)));
+                Ok(Some((ObjectPostings { place, postings }, next)))
+            }
+        });
+        pieces.try_filter(|piece| std::future::ready(!piece.postings.is_empty())).boxed()
     }
 
     async fn datasets(&self) -> Result<Vec<DatasetName>> {

@@ -215,6 +215,26 @@ pub(super) fn copy_some(
     Ok(CopyStep { rows, next: next.filter(|_| !is_last) })
 }
 
+/// At most `limit` records of an object's postings, and where the next begin.
+pub(super) fn some_of(
+    connection: &Connection,
+    object: i64,
+    after: Option<&CopyPosition>,
+    limit: usize,
+) -> Result<(Vec<RowPosting>, Option<CopyPosition>)> {
+    let records = records_of(connection, object, after, limit)?;
+    let next = records.last().filter(|_| records.len() == limit).map(|(digest, first, _)| {
+        CopyPosition { digest: *digest.as_bytes(), first_row: stored(*first) }
+    });
+    let (mut found, mut rows) = (Vec::new(), Vec::new());
+    for (digest, first, packed) in records {
+        rows.clear();
+        unpack(first, &packed, &mut rows).ok_or_else(|| damaged("postings"))?;
+        found.extend(rows.iter().map(|row| RowPosting { digest, row: *row }));
+    }
+    Ok((found, next))
+}
+
 type Record = (IdentifierDigest, RowNumber, Vec<u8>);
 
 fn records_of(

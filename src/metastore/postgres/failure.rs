@@ -39,7 +39,7 @@ impl Failure {
                 SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
             ]
             .contains(code),
-            None => error.is_closed() || has_io(error),
+            None => error.is_closed() || (has_io(error) && !has_tls(error)),
         }
     }
 
@@ -68,8 +68,21 @@ fn has_io(error: &tokio_postgres::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>())
 }
 
+/// Whether the two could not agree on an encrypted connection: a certificate is not the right one.
+fn has_tls(error: &tokio_postgres::Error) -> bool {
+    let source = std::error::Error::source(error);
+    let source = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.and_then(std::io::Error::get_ref).is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
 fn told(error: tokio_postgres::Error, shown: &str) -> MetastoreError {
     use MetastoreErrorKind::{Corrupt, Other, Unavailable, WrongVersion};
+    if has_tls(&error) {
+        let advice = "the server's certificate is refused: check its name against the URL, and the \
+                      certificates that sslrootcert names";
+        return MetastoreError::new(Other, format!("the index at {shown}: {advice}"))
+            .caused_by(error);
+    }
     let Some(database) = error.as_db_error() else {
         let message = format!(
             "the index at {shown} cannot be reached: start the server, or check `metastore.url`"

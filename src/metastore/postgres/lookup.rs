@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::catalogue;
 use super::failure::Attempt;
 use super::pool::{READ, Session, Work};
-use super::segments::{Stored, Subject, covering, untagged};
+use super::segments::{Stored, covering, subject_of};
 use crate::domain::identifier::IdentifierDigest;
 use crate::domain::posting::Posting;
 use crate::domain::row::{RowNumber, RowSet};
@@ -32,7 +32,7 @@ impl Work for Lookup<'_> {
     }
 
     async fn attempt(&self, session: &Session) -> Attempt<Vec<Posting>> {
-        let subjects: Vec<Subject> = self.digests.iter().map(Subject::new).collect();
+        let subjects: Vec<u64> = self.digests.iter().map(subject_of).collect();
         let found = find(session, &subjects).await?;
         let mut ids: Vec<i64> = found.keys().map(|(_, object)| *object).collect();
         ids.sort_unstable();
@@ -53,7 +53,7 @@ impl Work for Lookup<'_> {
     }
 }
 
-async fn find(session: &Session, subjects: &[Subject]) -> Attempt<Found> {
+async fn find(session: &Session, subjects: &[u64]) -> Attempt<Found> {
     let mut found = Found::new();
     let mut rows = Vec::new();
     for (bytes, wanted) in covering(session, subjects).await?.into_values() {
@@ -62,12 +62,10 @@ async fn find(session: &Session, subjects: &[Subject]) -> Attempt<Found> {
         for position in wanted {
             let Some(subject) = subjects.get(position) else { continue };
             rows.clear();
-            block.find(subject.number, &mut rows);
-            for (tagged, row) in &rows {
-                let (object, check) = untagged(*tagged);
-                if check == subject.check {
-                    found.entry((position, object)).or_default().push(RowNumber(*row));
-                }
+            block.find(*subject, &mut rows);
+            for (object, row) in &rows {
+                let object = object.cast_signed();
+                found.entry((position, object)).or_default().push(RowNumber(*row));
             }
         }
     }

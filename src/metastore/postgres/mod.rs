@@ -19,8 +19,8 @@ use self::pool::{Pool, READ, Session, Work};
 use self::recorder::PostgresRecorder;
 use self::writer::{CollectLost, Writer};
 use super::{
-    Metastore, MetastoreError, MetastoreErrorKind, MetastoreSize, MetastoreStream, Recorder,
-    Succession,
+    Metastore, MetastoreError, MetastoreErrorKind, MetastoreSize, MetastoreStream, ObjectPostings,
+    Recorder, Succession,
 };
 use crate::domain::dataset::DatasetName;
 use crate::domain::identifier::{IdentifierDigest, KeyCheck};
@@ -35,6 +35,7 @@ mod lookup;
 mod maintenance;
 mod merge;
 mod pool;
+mod postings;
 mod publish;
 mod recorder;
 mod schema;
@@ -63,13 +64,14 @@ impl Postgres {
         Self { writer: Arc::new(Writer::new(Pool::new(settings))) }
     }
 
-    /// Makes the tables, or brings them up to this program's version.
+    /// Makes the tables, or brings them up to this program's version. Answers whether that changed
+    /// anything.
     ///
     /// # Errors
     ///
     /// [`MetastoreErrorKind::WrongVersion`] where a newer Lacuna made them, others where the database
     /// cannot be reached or used.
-    pub async fn migrate(&self) -> Result<()> {
+    pub async fn migrate(&self) -> Result<bool> {
         self.pool().transact(&schema::Migrate).await
     }
 
@@ -186,6 +188,22 @@ impl Metastore for Postgres {
             }
         });
         pages.try_flatten().boxed()
+    }
+
+    fn postings(
+        &self,
+        dataset: &DatasetName,
+        objects: &[ObjectVersion],
+    ) -> MetastoreStream<ObjectPostings> {
+        postings::stream(self.writer.clone(), dataset.clone(), objects.to_vec())
+    }
+
+    async fn posting_counts(
+        &self,
+        dataset: &DatasetName,
+        objects: &[ObjectVersion],
+    ) -> Result<Vec<Option<u64>>> {
+        self.pool().transact(&postings::Counts { dataset, objects }).await
     }
 
     async fn datasets(&self) -> Result<Vec<DatasetName>> {

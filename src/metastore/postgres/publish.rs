@@ -9,7 +9,7 @@ use super::failure::{Attempt, damaged};
 use super::merge::{Choice, merge};
 use super::pool::{Session, Values, Work};
 use super::recorder::lost;
-use super::segments::{Segment, remove_runs, store_run, untagged};
+use super::segments::{Segment, remove_runs, store_run};
 use super::writer::{Job, Spilled, pack, packed};
 use crate::domain::posting::{RowPosting, ScannedObject};
 use crate::metastore::MetastoreError;
@@ -57,7 +57,7 @@ impl Publish {
         all.dedup();
         let mut counts: HashMap<i64, u64> = HashMap::new();
         for posting in &all {
-            *counts.entry(untagged(posting.object).0).or_default() += 1;
+            *counts.entry(posting.object.cast_signed()).or_default() += 1;
         }
         for version in &mut versions {
             version.postings += counts.get(&version.id).copied().unwrap_or(0);

@@ -17,21 +17,26 @@ pub(super) struct Migrate;
 
 #[async_trait]
 impl Work for Migrate {
-    type Answer = ();
+    /// Whether there was anything to do.
+    type Answer = bool;
 
-    async fn attempt(&self, session: &Session) -> Attempt<()> {
+    async fn attempt(&self, session: &Session) -> Attempt<bool> {
         if version(session).await? == MIGRATIONS.len() {
-            return Ok(());
+            return Ok(false);
         }
         lock::take(session, lock::TABLES).await?;
         let version = version(session).await?;
+        if version == MIGRATIONS.len() {
+            return Ok(false);
+        }
         for migration in &MIGRATIONS[version..] {
             session.run(migration).await?;
         }
         let now = MIGRATIONS.len().to_string();
         let sql = "INSERT INTO lacuna_about (name, value) VALUES ($1, $2)
                    ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-        session.execute(sql, &[&VERSION, &now]).await.map(drop)
+        session.execute(sql, &[&VERSION, &now]).await?;
+        Ok(true)
     }
 }
 

@@ -1,11 +1,5 @@
 //! Postings packed into segments: blocks of the packed codec, without their last zeros. It knows
 //! numbers and bytes, and the two statements that carry them; never an object's key.
-//!
-//! A subject is known by 80 bits of its digest: 64 as the block's subject, and a check of the rest, 16
-//! bits, which stands in the low bits of the block's object. Among a billion subjects two are taken
-//! for one with a probability of one in two million, and whoever acts on a posting looks at the row
-//! again. The check is a CRC-16 (CCITT: x^16 + x^12 + x^5 + 1), so that digests whose second halves
-//! differ in no more than two bits are always told apart.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -26,68 +20,21 @@ const SPARED_BYTES: u16 = 72;
 /// How many bytes a message of a COPY has.
 const MESSAGE: usize = 256 * 1024;
 
-/// The CRC-16 of each byte.
-const REMAINDERS: [u16; 256] = remainders();
-
-const fn remainders() -> [u16; 256] {
-    let mut remainders = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut remainder = (byte as u16) << 8;
-        let mut bit = 0;
-        while bit < 8 {
-            let carries = remainder & 0x8000 != 0;
-            remainder = remainder << 1 ^ if carries { 0x1021 } else { 0 };
-            bit += 1;
-        }
-        remainders[byte] = remainder;
-        byte += 1;
-    }
-    remainders
+/// A subject as segments know it: the first 64 bits of the digest, big-endian.
+pub(super) fn subject_of(digest: &IdentifierDigest) -> u64 {
+    digest.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// A subject, as segments know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Subject {
-    pub(super) number: u64,
-    pub(super) check: u16,
-}
-
-impl Subject {
-    pub(super) fn new(digest: &IdentifierDigest) -> Self {
-        let bytes = digest.as_bytes();
-        let (number, rest) = bytes.split_at(8);
-        let number = number.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        let check = rest.iter().fold(0_u16, |check, byte| {
-            check << 8 ^ REMAINDERS[usize::from(check.to_be_bytes()[0] ^ byte)]
-        });
-        Self { number, check }
-    }
-
-    /// The number as the database sorts it.
-    pub(super) fn key(self) -> i64 {
-        key_of(self.number)
-    }
+/// As much of a subject's digest as segments know, the rest zero.
+pub(super) fn digest_of(subject: u64) -> IdentifierDigest {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&subject.to_be_bytes());
+    IdentifierDigest::from_bytes(bytes)
 }
 
 /// A subject's number as the database sorts it: signed numbers in the order of unsigned ones.
 fn key_of(number: u64) -> i64 {
     (number ^ (1 << 63)).cast_signed()
-}
-
-/// The subject's number that a key stands for.
-pub(super) fn number_of(key: i64) -> u64 {
-    key.cast_unsigned() ^ (1 << 63)
-}
-
-/// An object's number and a subject's check, as a block keeps them.
-pub(super) fn tagged(object: i64, check: u16) -> u64 {
-    object.cast_unsigned() << 16 | u64::from(check)
-}
-
-/// The object's number and the subject's check that a block keeps.
-pub(super) fn untagged(tagged: u64) -> (i64, u16) {
-    ((tagged >> 16).cast_signed(), (tagged & 0xffff) as u16)
 }
 
 /// A segment to be stored.
@@ -245,7 +192,7 @@ pub(super) struct Place {
 /// The segments that may hold postings of these subjects, each once, and whose they may be.
 pub(super) async fn covering(
     session: &Session,
-    subjects: &[Subject],
+    subjects: &[u64],
 ) -> Attempt<HashMap<Place, (Bytes, Vec<usize>)>> {
     const PLACES: &str = "
         SELECT wanted.position, runs.id, found.first, found.number
@@ -262,7 +209,7 @@ pub(super) async fn covering(
         FROM unnest($1::bigint[], $2::bigint[], $3::integer[])
             WITH ORDINALITY place (run, first, number, position)
         JOIN lacuna_segments segments USING (run, first, number)";
-    let keys: Vec<i64> = subjects.iter().map(|subject| subject.key()).collect();
+    let keys: Vec<i64> = subjects.iter().map(|subject| key_of(*subject)).collect();
     let mut places: HashMap<Place, Vec<usize>> = HashMap::new();
     for row in session.query(PLACES, &[&keys]).await? {
         let position = usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or(usize::MAX);
@@ -291,16 +238,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_check_is_the_one_of_the_books() {
-        let mut bytes = [0; 16];
-        bytes[7..].copy_from_slice(b"123456789");
-        let whole = bytes[7..].iter().fold(0_u16, |check, byte| {
-            check << 8 ^ REMAINDERS[usize::from(check.to_be_bytes()[0] ^ byte)]
-        });
-        // The check value of CRC-16/XMODEM in the catalogue of parametrised CRC algorithms.
-        assert_eq!(whole, 0x31c3);
-        let subject = Subject::new(&IdentifierDigest::from_bytes([0; 16]));
-        assert_eq!((subject.number, subject.check, subject.key()), (0, 0, i64::MIN));
+    fn subjects_sort_as_digests_do() {
+        let digests = [[0; 16], [1; 16], [0x7f; 16], [0x80; 16], [0xff; 16]];
+        let subjects = digests.map(|bytes| subject_of(&IdentifierDigest::from_bytes(bytes)));
+        assert!(subjects.map(key_of).is_sorted());
+        assert_eq!((subjects[0], key_of(0), key_of(u64::MAX)), (0, i64::MIN, i64::MAX));
+        let known = digest_of(subjects[3]);
+        assert_eq!(known.as_bytes()[..8], [0x80; 8]);
+        assert_eq!(known.as_bytes()[8..], [0; 8]);
     }
 
     fn is_refused(bytes: &[u8]) -> bool {
@@ -309,12 +254,13 @@ mod tests {
 
     fn postings() -> impl Strategy<Value = Vec<PackedPosting>> {
         let subject = prop_oneof![0..50_u64, any::<u64>()];
-        let object = prop_oneof![0..9_i64, 0..1_i64 << 40];
+        let object = prop_oneof![0..9_u64, 0..1_u64 << 40];
         let row = prop_oneof![0..9_u64, any::<u64>()];
-        let posting =
-            (subject, object, any::<u16>(), row).prop_map(|(subject, object, check, row)| {
-                PackedPosting { subject, object: tagged(object, check), row }
-            });
+        let posting = (subject, object, row).prop_map(|(subject, object, row)| PackedPosting {
+            subject,
+            object,
+            row,
+        });
         proptest::collection::vec(posting, 0..3000).prop_map(|mut postings| {
             postings.sort_unstable();
             postings.dedup();
@@ -339,7 +285,6 @@ mod tests {
                 let stored = Stored::new(&segment.bytes).expect("it fits");
                 let block = stored.block().expect("whole");
                 prop_assert_eq!(key_of(block.first_subject()), segment.first);
-                prop_assert_eq!(number_of(segment.first), block.first_subject());
                 unpacked.extend(block.postings());
             }
             prop_assert_eq!(unpacked, postings);

@@ -11,7 +11,7 @@ use super::failure::{Attempt, damaged};
 use super::lock;
 use super::merge::{Choice, merge};
 use super::pool::{Session, Values, Work};
-use super::segments::{Packer, Place, Stored, Subject, covering, untagged};
+use super::segments::{Packer, Place, Stored, covering, subject_of};
 use crate::domain::posting::ScannedObject;
 use crate::metastore::{MetastoreError, Succession};
 
@@ -67,8 +67,8 @@ fn keeps_old(succession: &Succession) -> bool {
 }
 
 impl Succeed<'_> {
-    fn erased(&self) -> Vec<Subject> {
-        let mut erased: Vec<Subject> = self.succession.erased.iter().map(Subject::new).collect();
+    fn erased(&self) -> Vec<u64> {
+        let mut erased: Vec<u64> = self.succession.erased.iter().map(subject_of).collect();
         erased.sort_unstable();
         erased.dedup();
         erased
@@ -109,7 +109,7 @@ impl Succeed<'_> {
         let erased = self.erased();
         let mut dropped = 0;
         for some in erased.chunks(SUBJECTS) {
-            let gone: HashSet<Subject> = some.iter().copied().collect();
+            let gone: HashSet<u64> = some.iter().copied().collect();
             for (place, (bytes, _)) in covering(session, some).await? {
                 dropped += drop_from(session, place, &bytes, (object, &gone)).await?;
             }
@@ -126,7 +126,7 @@ async fn drop_from(
     session: &Session,
     place: Place,
     bytes: &Bytes,
-    (object, gone): (i64, &HashSet<Subject>),
+    (object, gone): (i64, &HashSet<u64>),
 ) -> Attempt<i64> {
     let Some((packed, dropped)) = without(bytes, object, gone)? else { return Ok(0) };
     let here: Values<'_> = &[&place.run, &place.first, &place.number];
@@ -154,13 +154,12 @@ async fn drop_from(
 fn without(
     bytes: &[u8],
     object: i64,
-    gone: &HashSet<Subject>,
+    gone: &HashSet<u64>,
 ) -> Result<Option<(Packer, i64)>, MetastoreError> {
     let stored = Stored::new(bytes)?;
     let (mut packer, mut dropped) = (Packer::new(), 0);
     for posting in stored.block()?.postings() {
-        let (of, check) = untagged(posting.object);
-        if of == object && gone.contains(&Subject { number: posting.subject, check }) {
+        if posting.object == object.cast_unsigned() && gone.contains(&posting.subject) {
             dropped += 1;
         } else {
             packer.push(posting);

@@ -15,7 +15,7 @@ use super::maintenance;
 use super::pool::{Pool, Session, Values, Work};
 use super::publish::Publish;
 use super::recorder::lost;
-use super::segments::{Packer, Segment, Subject, tagged};
+use super::segments::{Packer, Segment, subject_of};
 use crate::domain::dataset::DatasetName;
 use crate::domain::object::{ObjectKey, ObjectVersion, VersionId};
 use crate::domain::posting::{RowPosting, ScannedObject};
@@ -81,10 +81,10 @@ pub(super) fn packed(
     id: i64,
     postings: &[RowPosting],
 ) -> impl Iterator<Item = PackedPosting> + use<'_> {
+    let object = id.cast_unsigned();
     postings.iter().map(move |posting| {
-        let subject = Subject::new(&posting.digest);
-        let object = tagged(id, subject.check);
-        PackedPosting { subject: subject.number, object, row: posting.row.0 }
+        let subject = subject_of(&posting.digest);
+        PackedPosting { subject, object, row: posting.row.0 }
     })
 }
 

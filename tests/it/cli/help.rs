@@ -14,6 +14,7 @@ const COMMANDS: &[&str] = &[
     "verify",
     "certificate",
     "vacuum",
+    "metastore",
     "digest",
     "completions",
     "man",
@@ -30,6 +31,12 @@ fn help_is_as_it_was() {
         assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{command}");
         assert!(help.stdout.contains("Example"), "{command} has no example");
         insta::assert_snapshot!(format!("help_{command}"), help.stdout);
+    }
+    for command in ["create", "migrate", "copy", "check"] {
+        let help = run(folder.path(), &["metastore", command, "--help"]);
+        assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{command}");
+        assert!(help.stdout.contains("Example"), "{command} has no example");
+        insta::assert_snapshot!(format!("help_metastore_{command}"), help.stdout);
     }
 }
 

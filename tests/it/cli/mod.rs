@@ -4,6 +4,7 @@ mod flow;
 mod help;
 mod init;
 mod many;
+mod moving;
 mod usage;
 
 use std::path::Path;

@@ -17,8 +17,8 @@ use lacuna::lake::{
     VersionStream, Write, WriteError,
 };
 use lacuna::metastore::{
-    Metastore, MetastoreError, MetastoreErrorKind, MetastoreSize, MetastoreStream, Recorder,
-    Succession,
+    Metastore, MetastoreError, MetastoreErrorKind, MetastoreSize, MetastoreStream, ObjectPostings,
+    Recorder, Succession,
 };
 
 /// What happens at the chosen call.
@@ -304,6 +304,14 @@ impl Metastore for ScriptedMetastore {
         after: Option<&ObjectKey>,
     ) -> MetastoreStream<ScannedObject> {
         self.inner.indexed(dataset, after)
+    }
+
+    fn postings(
+        &self,
+        dataset: &DatasetName,
+        objects: &[ObjectVersion],
+    ) -> MetastoreStream<ObjectPostings> {
+        self.inner.postings(dataset, objects)
     }
 
     async fn datasets(&self) -> Result<Vec<DatasetName>, MetastoreError> {

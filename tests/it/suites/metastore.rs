@@ -23,7 +23,7 @@ use lacuna::domain::posting::{
     Posting, RowGaps, RowPosting, ScanOutcome, ScanSummary, ScannedObject, Unreadable,
 };
 use lacuna::domain::row::{RowCount, RowNumber};
-use lacuna::metastore::{Metastore, MetastoreError};
+use lacuna::metastore::{Metastore, MetastoreError, ObjectPostings};
 
 /// Where a metastore keeps what it holds; empty at first.
 pub(crate) trait Storage: Send + Sync {
@@ -44,12 +44,13 @@ macro_rules! metastore_suite {
             recording: an_unreadable_object_has_a_record_and_no_posting,
             recording: postings_come_in_any_order_and_count_once,
             recording: rows_have_sixty_four_bits,
-            recording: digests_count_to_their_last_bit,
+            recording: digests_count_to_their_sixty_fourth_bit,
             recording: a_million_rows_of_one_identifier,
             recording: every_byte_may_stand_in_a_key,
             recording: a_listing_goes_on_after_a_key,
             recording: keys_are_looked_up_without_their_neighbours,
             recording: what_was_not_read_whole_is_told,
+            recording: every_posting_of_a_version_is_told,
             recording: a_lookup_of_thousands_merges_nothing,
             recording: another_key_is_refused,
             removing: what_is_forgotten_is_gone,
@@ -63,6 +64,7 @@ macro_rules! metastore_suite {
             removing: a_large_version_is_copied_whole,
             concurrency: writers_of_two_handles_do_not_harm_each_other,
             concurrency: a_reader_sees_all_of_a_version_or_nothing,
+            concurrency: postings_are_told_once_whatever_is_recorded_beside_it,
             model: any_sequence_ends_like_the_model,
         );
     };
@@ -192,6 +194,23 @@ async fn rows(metastore: &dyn Metastore, digest: IdentifierDigest) -> Vec<String
         format!("{key}@{version}/{}: {rows:?}", etag.as_str())
     };
     lookup(metastore, &[digest]).await.into_iter().map(describe).collect()
+}
+
+/// What a metastore tells of the postings of a version, sorted: subject and row. A subject is known by
+/// the first 64 bits of its digest; what is told of the others is right, or zero.
+fn told(pieces: Vec<ObjectPostings>, known: &[RowPosting]) -> Vec<(usize, [u8; 8], u64)> {
+    let head = |digest: &IdentifierDigest| *digest.as_bytes().first_chunk::<8>().expect("eight");
+    let known: std::collections::BTreeSet<_> = known.iter().map(|it| it.digest).collect();
+    let mut all = Vec::new();
+    for ObjectPostings { place, postings } in pieces {
+        for RowPosting { digest, row } in postings {
+            let rest = &digest.as_bytes()[8..];
+            assert!(known.contains(&digest) || rest == [0; 8], "a digest that nobody has");
+            all.push((place, head(&digest), row.0));
+        }
+    }
+    all.sort_unstable();
+    all
 }
 
 /// Every record of a dataset, in the order of the listing.

@@ -7,4 +7,5 @@ pub mod program;
 pub mod python;
 pub mod random_lake;
 pub(crate) mod services;
+pub(crate) mod tls;
 pub(crate) mod wire;

@@ -18,7 +18,9 @@ impl Database {
     pub(crate) fn new() -> Self {
         let database = Self::empty();
         let metastore = database.metastore();
-        apart(async move { metastore.migrate().await.expect("migrated") });
+        apart(async move {
+            metastore.migrate().await.expect("migrated");
+        });
         database
     }
 

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::TryStreamExt as _;
 use futures::future::try_join_all;
 use lacuna::domain::posting::RowPosting;
+use lacuna::metastore::ObjectPostings;
 
-use super::{Storage, dataset, digest, indexed, listing, lookup, object, posting, record};
+use super::{Storage, dataset, digest, indexed, listing, lookup, object, posting, record, told};
 
 pub(super) async fn writers_of_two_handles_do_not_harm_each_other(storage: &dyn Storage) {
     let handles = [storage.open(), storage.open()];
@@ -67,4 +68,28 @@ pub(super) async fn a_reader_sees_all_of_a_version_or_nothing(storage: &dyn Stor
     }
     stop.store(true, Ordering::Relaxed);
     assert!(writing.await.expect("no panic") > 0);
+}
+
+/// What is recorded, replaced and merged while postings are told neither hides one of another version
+/// nor shows it twice.
+pub(super) async fn postings_are_told_once_whatever_is_recorded_beside_it(storage: &dyn Storage) {
+    let (name, writer) = (dataset("d"), storage.open());
+    let version = object("large", "null", "e");
+    let postings: Vec<_> = (0..150_000).map(|row| posting(digest(row * 7 % 90_000), row)).collect();
+    record(&*writer, &name, indexed(&version, 150_000), &postings).await.expect("recorded");
+    let mut pieces = storage.open().postings(&name, std::slice::from_ref(&version));
+    let mut found = Vec::new();
+    let mut round = 0;
+    // Between any two pieces others are recorded, enough that an index has to rearrange itself.
+    while let Some(piece) = pieces.try_next().await.expect("a piece") {
+        found.push(piece);
+        for key in 0..12 {
+            let other = object(&format!("{key}"), "null", &format!("e{round}"));
+            let some: Vec<_> = (0..9).map(|row| posting(digest(row * key), row)).collect();
+            record(&*writer, &name, indexed(&other, 9), &some).await.expect("recorded");
+        }
+        round += 1;
+    }
+    let expected = vec![ObjectPostings { place: 0, postings: postings.clone() }];
+    assert!(told(found, &postings) == told(expected, &postings), "each posting once");
 }

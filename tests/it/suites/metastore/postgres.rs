@@ -20,6 +20,7 @@ use super::{
     object_of, posting, record, rows,
 };
 use crate::support::postgres::Database;
+use crate::support::tls::{Authority, Front};
 
 impl Storage for Database {
     fn open(&self) -> Arc<dyn Metastore> {
@@ -195,6 +196,62 @@ fn tls_is_demanded_where_the_url_says_so() {
     });
 }
 
+/// Who asks for a checked certificate gets none but that of the right server; who asks for encryption
+/// alone gets it from any.
+#[test]
+fn certificates_are_checked_where_the_url_says_so() {
+    block_on(async {
+        let database = Database::new();
+        let (ours, theirs) = (Authority::new(), Authority::new());
+        let (server, name) = database.url().rsplit_once('/').expect("a database");
+        let (_, server) = server.rsplit_once('@').expect("a server");
+        let front = Front::start(server, ours.certify("DNS:localhost")).await;
+        let numbered = Front::start(server, ours.certify("IP:127.0.0.1")).await;
+        let stranger = Front::start(server, ours.certify("DNS:db.example.org")).await;
+        let opened = async |host: &str, front: &Front, tail: &str, roots: Option<&Authority>| {
+            let roots = roots.map(|it| format!("&sslrootcert={}", it.roots().display()));
+            let port = front.port;
+            let tail = format!("sslmode={tail}{}", roots.unwrap_or_default());
+            let url = format!("postgres://test@{host}:{port}/{name}?{tail}");
+            Postgres::new(PostgresSettings::new(&url, None).expect("a URL"))
+        };
+        for (host, front, mode, roots) in [
+            ("localhost", &front, "verify-full", Some(&ours)),
+            ("127.0.0.1", &numbered, "verify-full", Some(&ours)),
+            ("localhost", &front, "require", Some(&ours)),
+            ("localhost", &front, "prefer", Some(&ours)),
+            ("localhost", &front, "require", None),
+            ("127.0.0.1", &stranger, "require", None),
+            ("localhost", &stranger, "prefer", None),
+        ] {
+            let before = front.handshakes();
+            let metastore = opened(host, front, mode, roots).await;
+            let size = metastore.size().await;
+            size.unwrap_or_else(|error| panic!("{host} {mode}: {error:?}"));
+            assert_eq!(front.handshakes(), before + 1, "{host} {mode} is encrypted");
+        }
+        for (host, front, mode, roots) in [
+            ("localhost", &front, "verify-full", Some(&theirs)),
+            ("localhost", &front, "require", Some(&theirs)),
+            ("localhost", &front, "prefer", Some(&theirs)),
+            ("localhost", &stranger, "verify-full", Some(&ours)),
+            ("127.0.0.1", &front, "verify-full", Some(&ours)),
+            ("localhost", &numbered, "verify-full", Some(&ours)),
+        ] {
+            let refused = opened(host, front, mode, roots).await.size().await;
+            let error = refused.expect_err("another's certificate");
+            assert!(error.to_string().contains("sslrootcert"), "{host} {mode}: {error:?}");
+        }
+        // All that an index does, through an encrypted connection.
+        let metastore = opened("localhost", &front, "verify-full", Some(&ours)).await;
+        let postings: Vec<_> = (0..30_000).map(|row| posting(digest(row % 99), row)).collect();
+        let scanned = indexed(&object("a", "1", "e"), 30_000);
+        record(&metastore, &dataset("d"), scanned, &postings).await.expect("recorded");
+        let found = lookup(&metastore, &[digest(7)]).await;
+        assert_eq!(found[0].rows.count().0, 303);
+    });
+}
+
 /// Hazard C6: a connection that dies at the commit leaves the outcome unknown; it is settled by asking
 /// the server. Connections are ended at random while versions are recorded, replaced and rewritten.
 #[test]
@@ -216,38 +273,49 @@ fn lost_connections_lose_and_repeat_nothing() {
         });
         let metastore = Arc::new(database.metastore());
         // The faster the machine, the more rounds it takes to meet as many ends.
-        let (mut recorded, mut etag, mut round) = (Vec::new(), String::new(), 0);
+        let (mut is_there, mut last, mut round) = ([false; KEYS], [false; KEYS], 0);
         while round < 6 || kills.load(Ordering::Relaxed) < 6 {
-            etag = format!("e{round}");
             round += 1;
-            let etag = &etag;
-            let work = (0..10_u64).map(|key| {
-                let metastore = metastore.clone();
-                let version = object(&key.to_string(), "null", etag);
-                let postings: Vec<_> = (0..300).map(|row| posting(digest(row), row)).collect();
-                tokio::spawn(async move {
-                    let scanned = indexed(&version, 300);
-                    record(&*metastore, &dataset("d"), scanned, &postings).await.is_ok()
-                })
-            });
-            recorded = futures::future::try_join_all(work).await.expect("no panic");
+            last = record_all(&metastore, &format!("e{round}")).await;
+            (0..KEYS).for_each(|key| is_there[key] |= last[key]);
         }
         stop.store(true, Ordering::Relaxed);
         killing.await.expect("no panic");
-        let metastore = database.metastore();
-        let listed = listing(&metastore, &dataset("d")).await;
-        let found = lookup(&metastore, &[digest(7)]).await;
-        assert_eq!((listed.len(), found.len()), (10, 10));
-        for (scanned, is_recorded) in listed.iter().zip(recorded) {
+        let listed = listing(&*metastore, &dataset("d")).await;
+        for key in 0..KEYS {
             // What was answered with an error may be there or not; with success, it is.
-            assert!(!is_recorded || scanned.object.etag.as_str() == etag);
+            let name = ObjectKey::from(key.to_string().as_str());
+            let of_key: Vec<_> = listed.iter().filter(|it| it.object.key == name).collect();
+            assert!(of_key.len() == 1 || (of_key.is_empty() && !is_there[key]), "{key}");
+            let etag = format!("e{round}");
+            assert!(!last[key] || of_key[0].object.etag.as_str() == etag, "{key}");
         }
+        assert_eq!(record_all(&metastore, "last").await, [true; KEYS], "nobody disturbs it now");
+        let found = lookup(&*metastore, &[digest(7)]).await;
+        assert_eq!(found.len(), KEYS);
         assert!(found.iter().all(|posting| posting.rows.as_slice().len() == 1));
-        let size = metastore.size().await.expect("a size");
-        assert_eq!(size.postings, 3000);
+        let metastore = database.metastore();
+        assert_eq!(metastore.size().await.expect("a size").postings, 300 * KEYS as u64);
         metastore.scrub().await.expect("scrubbed");
-        assert_eq!(number(&database.client().await, STORED).await, 3000, "nothing stands twice");
+        let stored = number(&database.client().await, STORED).await;
+        assert_eq!(stored, 300 * KEYS as i64, "nothing stands twice");
     });
+}
+
+const KEYS: usize = 10;
+
+/// Records as many versions at once; which of them were answered with success.
+async fn record_all(metastore: &Arc<Postgres>, etag: &str) -> [bool; KEYS] {
+    let work = (0..KEYS).map(|key| {
+        let (metastore, version) = (metastore.clone(), object(&key.to_string(), "null", etag));
+        let postings: Vec<_> = (0..300).map(|row| posting(digest(row), row)).collect();
+        tokio::spawn(async move {
+            let scanned = indexed(&version, 300);
+            record(&*metastore, &dataset("d"), scanned, &postings).await.is_ok()
+        })
+    });
+    let recorded = futures::future::try_join_all(work).await.expect("no panic");
+    recorded.try_into().expect("one answer a key")
 }
 
 const CHILD: &str = "LACUNA_TEST_INDEX";
@@ -305,14 +373,10 @@ fn only_the_dead_are_collected() {
         child.kill().expect("killed");
         child.wait().expect("ended");
         // The server notices the end of a connection a moment later.
-        for _ in 0..50 {
+        while number(&client, STORED).await > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
             metastore.forget(&dataset("d"), &[]).await.expect("collected");
-            if number(&client, STORED).await == 0 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        assert_eq!(number(&client, STORED).await, 0);
         assert_eq!(number(&client, "SELECT count(*) FROM lacuna_objects").await, 1);
         assert_eq!(listing(&metastore, &dataset("d")).await.len(), 1);
     });
