@@ -159,6 +159,12 @@ pub enum Compression {
     Gzip,
     /// zstd (RFC 8878), one frame or several.
     Zstd,
+    /// bzip2, one stream or several.
+    Bzip2,
+    /// lz4 in frames, one or several; not its older format.
+    Lz4,
+    /// snappy in frames; neither its raw format nor Hadoop's.
+    Snappy,
 }
 
 impl Compression {
@@ -168,6 +174,9 @@ impl Compression {
             Self::None => "none",
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+            Self::Lz4 => "lz4",
+            Self::Snappy => "snappy",
         }
     }
 }

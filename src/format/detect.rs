@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::compression::{Content, Input, MemberStart};
+use super::compression::{self, Content, Input, MemberStart};
 use super::csv::{Csv, Dialect, Fields, RecordCutter, named, no_column};
 use super::jsonl::Jsonl;
 use super::parquet::ParquetFormat;
@@ -67,7 +67,7 @@ pub fn open(
             Some(other) => Err(contradiction(other, "Parquet")),
         };
     }
-    let compression = magic::compression(&head);
+    let compression = compression::around(&head, source)?;
     if compression == Compression::None {
         magic::refuse(&head, source)?;
     }
@@ -146,7 +146,7 @@ impl Probe {
 
     fn refuse_nested(&self, compression: Compression) -> Result<(), FormatError> {
         let outer = format!("{compression} holds");
-        if magic::compression(&self.bytes) != Compression::None {
+        if compression::begins(&self.bytes) {
             return Err(FormatError::unreadable(format!("{outer} another compression")));
         }
         if self.bytes.starts_with(magic::PARQUET) {

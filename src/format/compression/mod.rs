@@ -1,19 +1,26 @@
 //! Compression around an object: what is stored on one side, its content on the other.
 //!
-//! Knows gzip (RFC 1952) and zstd (RFC 8878), both as a row of *members* (zstd calls them frames)
-//! that are decompressed on their own. An edit makes use of that: members without a change are
-//! copied as they are stored. Knows nothing of rows.
+//! Knows gzip (RFC 1952), zstd (RFC 8878), bzip2, lz4 in frames and snappy in frames, each as a row of
+//! *members* (zstd and lz4 call them frames, bzip2 streams, snappy chunks) that are decompressed on
+//! their own. An edit makes use of that: members without a change are copied as they are stored. Knows
+//! nothing of rows.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::{FormatError, Source, SourceError};
 use crate::domain::dataset::Compression;
 
+mod bzip2;
 mod gzip;
+mod lz4;
 mod recompress;
+mod snappy;
+mod start;
 mod zstd;
 
 pub(super) use recompress::Recompress;
+use start::is_skippable;
+pub(super) use start::{around, begins};
 
 /// How many bytes are read from a source at a time.
 pub(super) const PIECE_BYTES: usize = 1 << 20;
@@ -22,7 +29,7 @@ pub(super) const PIECE_BYTES: usize = 1 << 20;
 /// stored. Memory is bounded anyway: this bounds the time that a few kilobytes can ask for.
 const EXPANSION_FREE_BYTES: u64 = 1 << 30;
 
-/// Deflate cannot exceed 1,032; zstd can, but real data does not come near this.
+/// Deflate cannot exceed 1,032; zstd and bzip2 can, but real data does not come near this.
 const LARGEST_EXPANSION: u64 = 10_000;
 
 /// The stored bytes, in order, in pieces.
@@ -89,6 +96,44 @@ impl<S: Source> Input<S> {
         Ok(found)
     }
 
+    /// Takes exactly `length` bytes; `None` where the object ends before.
+    fn exactly(&mut self, length: usize) -> Result<Option<Bytes>, SourceError> {
+        let first = self.take(length)?;
+        if first.len() == length {
+            return Ok(Some(first));
+        }
+        let mut joined = BytesMut::with_capacity(length);
+        joined.extend_from_slice(&first);
+        while joined.len() < length {
+            let more = self.take(length - joined.len())?;
+            if more.is_empty() {
+                return Ok(None);
+            }
+            joined.extend_from_slice(&more);
+        }
+        Ok(Some(joined.freeze()))
+    }
+
+    /// Skips bytes; answers whether there were as many.
+    fn skip(&mut self, mut length: u64) -> Result<bool, SourceError> {
+        while length > 0 {
+            let piece = self.take(usize::try_from(length).unwrap_or(usize::MAX))?;
+            if piece.is_empty() {
+                return Ok(false);
+            }
+            length -= piece.len() as u64;
+        }
+        Ok(true)
+    }
+
+    /// Skips a skippable frame, which zstd and lz4 have alike; answers whether all of it was there.
+    fn skip_frame(&mut self) -> Result<bool, SourceError> {
+        match self.array::<8>()? {
+            Some([.., a, b, c, d]) => self.skip(u64::from(u32::from_le_bytes([a, b, c, d]))),
+            None => Ok(false),
+        }
+    }
+
     fn consume(&mut self, bytes: usize) {
         self.piece.advance(bytes.min(self.piece.len()));
     }
@@ -121,6 +166,9 @@ enum Stream<S> {
     Plain { input: Input<S>, begun: bool },
     Gzip(gzip::Members<S>),
     Zstd(Box<zstd::Frames<S>>),
+    Bzip2(bzip2::Streams<S>),
+    Lz4(Box<lz4::Frames<S>>),
+    Snappy(Box<snappy::Chunks<S>>),
 }
 
 impl<S: Source> Content<S> {
@@ -138,6 +186,9 @@ impl<S: Source> Content<S> {
             Compression::None => Stream::Plain { input, begun: false },
             Compression::Gzip => Stream::Gzip(gzip::Members::new(input)),
             Compression::Zstd => Stream::Zstd(Box::new(zstd::Frames::new(input)?)),
+            Compression::Bzip2 => Stream::Bzip2(bzip2::Streams::new(input)),
+            Compression::Lz4 => Stream::Lz4(Box::new(lz4::Frames::new(input))),
+            Compression::Snappy => Stream::Snappy(Box::new(snappy::Chunks::new(input))),
         };
         Ok(Self { stream, first, position: first.content })
     }
@@ -156,6 +207,9 @@ impl<S: Source> Content<S> {
             }
             Stream::Gzip(members) => members.begin()?,
             Stream::Zstd(frames) => frames.begin()?,
+            Stream::Bzip2(streams) => streams.begin()?,
+            Stream::Lz4(frames) => frames.begin()?,
+            Stream::Snappy(chunks) => chunks.begin()?,
         };
         Ok(stored.map(|stored| MemberStart { stored, content: self.position }))
     }
@@ -177,6 +231,9 @@ impl<S: Source> Content<S> {
             }
             Stream::Gzip(members) => members.read(into, at_most)?,
             Stream::Zstd(frames) => frames.read(into, at_most)?,
+            Stream::Bzip2(streams) => streams.read(into, at_most)?,
+            Stream::Lz4(frames) => frames.read(into, at_most)?,
+            Stream::Snappy(chunks) => chunks.read(into, at_most)?,
         };
         self.position += (into.len() - before) as u64;
         self.check_expansion()?;
@@ -190,10 +247,17 @@ impl<S: Source> Content<S> {
     ///
     /// As `read`.
     pub(super) fn read_piece(&mut self, at_most: usize) -> Result<(Bytes, bool), FormatError> {
-        if let Stream::Plain { input, .. } = &mut self.stream {
-            let piece = input.take(at_most)?;
+        let whole = match &mut self.stream {
+            Stream::Plain { input, .. } => {
+                let piece = input.take(at_most)?;
+                let goes_on = !piece.is_empty();
+                Some((piece, goes_on))
+            }
+            Stream::Snappy(chunks) => Some(chunks.read_piece(at_most)?),
+            _ => None,
+        };
+        if let Some((piece, goes_on)) = whole {
             self.position += piece.len() as u64;
-            let goes_on = !piece.is_empty();
             return Ok((piece, goes_on));
         }
         let mut bytes = Vec::with_capacity(at_most);
@@ -227,6 +291,9 @@ impl<S: Source> Content<S> {
             Stream::Plain { input, .. } => input.position(),
             Stream::Gzip(members) => members.position(),
             Stream::Zstd(frames) => frames.position(),
+            Stream::Bzip2(streams) => streams.position(),
+            Stream::Lz4(frames) => frames.position(),
+            Stream::Snappy(chunks) => chunks.position(),
         }
     }
 
@@ -237,6 +304,9 @@ impl<S: Source> Content<S> {
             Stream::Plain { .. } => Encoder::Plain,
             Stream::Gzip(members) => Encoder::Gzip(members.encoder()),
             Stream::Zstd(frames) => Encoder::Zstd(frames.encoder(grown)?),
+            Stream::Bzip2(streams) => Encoder::Bzip2(streams.encoder()),
+            Stream::Lz4(frames) => Encoder::Lz4(Box::new(frames.encoder(grown))),
+            Stream::Snappy(_) => Encoder::Snappy(Box::new(snappy::Encoder::new())),
         })
     }
 }
@@ -246,6 +316,9 @@ enum Encoder {
     Plain,
     Gzip(gzip::Encoder),
     Zstd(zstd::Encoder),
+    Bzip2(bzip2::Encoder),
+    Lz4(Box<lz4::Encoder>),
+    Snappy(Box<snappy::Encoder>),
 }
 
 impl Encoder {
@@ -254,6 +327,9 @@ impl Encoder {
             Self::Plain => out.extend_from_slice(bytes),
             Self::Gzip(encoder) => encoder.write(bytes, out)?,
             Self::Zstd(encoder) => encoder.write(bytes, out)?,
+            Self::Bzip2(encoder) => encoder.write(bytes, out)?,
+            Self::Lz4(encoder) => encoder.write(bytes, out)?,
+            Self::Snappy(encoder) => encoder.write(bytes, out)?,
         }
         Ok(())
     }
@@ -263,6 +339,9 @@ impl Encoder {
             Self::Plain => Ok(()),
             Self::Gzip(encoder) => encoder.finish(out),
             Self::Zstd(encoder) => encoder.finish(out),
+            Self::Bzip2(encoder) => encoder.finish(out),
+            Self::Lz4(encoder) => encoder.finish(out),
+            Self::Snappy(encoder) => encoder.finish(out),
         }
     }
 }

@@ -49,7 +49,7 @@ impl<P: Patches> Recompress<P> {
     ) -> Result<Self, FormatError> {
         let seek_table = match compression {
             Compression::Zstd => zstd::seek_table(&source)?,
-            Compression::None | Compression::Gzip => None,
+            _ => None,
         };
         let end = seek_table.unwrap_or_else(|| source.size_bytes());
         Ok(Self {

@@ -9,6 +9,8 @@ use crate::domain::edit::Segment;
 use crate::format::SharedSource;
 use crate::format::text::{KnownPatches, Patch};
 
+mod codecs;
+
 const GZIP: Compression = Compression::Gzip;
 const ZSTD: Compression = Compression::Zstd;
 
@@ -357,35 +359,45 @@ fn cases() -> impl Strategy<Value = Case> {
     })
 }
 
+/// Changes the content and reads it again.
+fn check_edit(
+    case: &Case,
+    compression: Compression,
+    compress: Compress,
+) -> Result<(), TestCaseError> {
+    let mut cuts = case.cuts.clone();
+    cuts.extend([0, case.content.len()]);
+    cuts.sort_unstable();
+    let members = cuts.windows(2).map(|pair| compress(&case.content[pair[0]..pair[1]]));
+    let stored: Vec<u8> = members.flatten().collect();
+    let (content, starts) = read(&stored, compression, 11).expect("readable");
+    prop_assert_eq!(&content, &case.content);
+
+    let mut ranges = case.ranges.clone();
+    ranges.sort();
+    let (mut patches, mut naive, mut at) = (Vec::new(), Vec::new(), 0);
+    for (start, length, text) in ranges {
+        let end = (start + length).min(content.len());
+        if start < at || start == end {
+            continue;
+        }
+        naive.extend_from_slice(&content[at..start]);
+        naive.extend_from_slice(text.as_bytes());
+        at = end;
+        patches.push(patch(start as u64..end as u64, &text, &starts));
+    }
+    naive.extend_from_slice(&content[at..]);
+    let (new, _) = edit(&stored, compression, patches);
+    prop_assert_eq!(read(&new, compression, 1000).expect("readable").0, naive);
+    Ok(())
+}
+
 proptest! {
     /// Against a naive oracle: change the content, whatever members it is cut into.
     #[test]
     fn an_edit_changes_just_the_content(case in cases(), zstandard: bool) {
         let (compression, compress): (_, Compress) =
             if zstandard { (ZSTD, zstd) } else { (GZIP, gzip) };
-        let mut cuts = case.cuts.clone();
-        cuts.extend([0, case.content.len()]);
-        cuts.sort_unstable();
-        let members = cuts.windows(2).map(|pair| compress(&case.content[pair[0]..pair[1]]));
-        let stored: Vec<u8> = members.flatten().collect();
-        let (content, starts) = read(&stored, compression, 11).expect("readable");
-        prop_assert_eq!(&content, &case.content);
-
-        let mut ranges = case.ranges.clone();
-        ranges.sort();
-        let (mut patches, mut naive, mut at) = (Vec::new(), Vec::new(), 0);
-        for (start, length, text) in ranges {
-            let end = (start + length).min(content.len());
-            if start < at || start == end {
-                continue;
-            }
-            naive.extend_from_slice(&content[at..start]);
-            naive.extend_from_slice(text.as_bytes());
-            at = end;
-            patches.push(patch(start as u64..end as u64, &text, &starts));
-        }
-        naive.extend_from_slice(&content[at..]);
-        let (new, _) = edit(&stored, compression, patches);
-        prop_assert_eq!(read(&new, compression, 1000).expect("readable").0, naive);
+        check_edit(&case, compression, compress)?;
     }
 }

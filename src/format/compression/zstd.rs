@@ -8,8 +8,6 @@ use super::Input;
 use crate::format::{FormatError, Source};
 
 const MAGIC: u32 = 0xfd2f_b528;
-/// Skippable frames have any of 16 magic numbers from here on.
-const SKIPPABLE_MAGIC: u32 = 0x184d_2a50;
 
 /// The largest window that is read, as a power of two: 128 MiB, which is what `zstd -d` allows and
 /// `zstd --long` writes. A decoder holds a whole window in memory.
@@ -67,8 +65,10 @@ impl<S: Source> Frames<S> {
             let Some(magic) = head.first_chunk().copied().map(u32::from_le_bytes) else {
                 return Err(self.ends_early());
             };
-            if magic & !15 == SKIPPABLE_MAGIC {
-                self.skip()?;
+            if super::is_skippable(&magic.to_le_bytes()) {
+                if !self.input.skip_frame()? {
+                    return Err(self.ends_early());
+                }
                 continue;
             }
             if magic != MAGIC {
@@ -80,20 +80,6 @@ impl<S: Source> Frames<S> {
             self.decoder.reinit().map_err(|_| self.fail("the zstd decoder could not be set up"))?;
             return Ok(Some(start));
         }
-    }
-
-    fn skip(&mut self) -> Result<(), FormatError> {
-        let head = self.input.array::<8>()?.ok_or_else(|| self.ends_early())?;
-        let [.., a, b, c, d] = head;
-        let mut left = u32::from_le_bytes([a, b, c, d]) as usize;
-        while left > 0 {
-            let piece = self.input.take(left)?;
-            if piece.is_empty() {
-                return Err(self.ends_early());
-            }
-            left -= piece.len();
-        }
-        Ok(())
     }
 
     fn check_header(&self) -> Result<(), FormatError> {

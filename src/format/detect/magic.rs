@@ -2,7 +2,6 @@
 //! characters (`PARENT_ID,…`, `ORCID,…`), so a magic number of printable ones counts only where the
 //! end of the object bears it out.
 
-use crate::domain::dataset::Compression;
 use crate::format::{FormatError, Source};
 
 /// Both ends of a Parquet file.
@@ -18,12 +17,9 @@ const ORC: &[u8] = b"ORC";
 const TAR_MAGIC_AT: usize = 257;
 
 /// What begins with bytes that no text begins with, and is not supported.
-const UNSUPPORTED: [(&[u8], &str); 17] = [
-    (b"BZh", "bzip2"),
+const UNSUPPORTED: [(&[u8], &str); 14] = [
     (b"\xfd7zXZ\0", "xz"),
-    (b"\x04\x22\x4d\x18", "lz4"),
     (b"\x02\x21\x4c\x18", "lz4 (legacy frames)"),
-    (b"\xff\x06\0\0sNaPpY", "snappy"),
     (b"PK\x03\x04", "a zip archive"),
     (b"PK\x05\x06", "a zip archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
@@ -37,15 +33,6 @@ const UNSUPPORTED: [(&[u8], &str); 17] = [
     (b"SEQ\x06", "a Hadoop sequence file"),
     (b"ARROW1\0\0", "Arrow"),
 ];
-
-/// The compression around an object that begins so.
-pub(super) fn compression(head: &[u8]) -> Compression {
-    match head {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
-        _ => Compression::None,
-    }
-}
 
 /// Whether the object is a Parquet file, cut off or not: text may begin with `PAR1`, but the length
 /// that follows is hardly ever printable.

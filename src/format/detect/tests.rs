@@ -23,6 +23,25 @@ fn gzip(content: &[u8]) -> Vec<u8> {
     encoder.finish().expect("to memory")
 }
 
+fn bzip2(content: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(content).expect("to memory");
+    encoder.finish().expect("to memory")
+}
+
+fn lz4(content: &[u8]) -> Vec<u8> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    encoder.write_all(content).expect("to memory");
+    encoder.finish().expect("to memory")
+}
+
+fn snappy(content: &[u8]) -> Vec<u8> {
+    // An empty stream is nothing at all for this writer.
+    let mut stream = snap::write::FrameEncoder::new(b"\xff\x06\0\0sNaPpY".to_vec());
+    stream.write_all(content).expect("to memory");
+    stream.into_inner().map_err(|_| "to memory").expect("to memory")
+}
+
 fn opened(bytes: &[u8], reading: &Reading) -> Result<(FormatName, Compression), String> {
     let opened = open(&Bytes::copy_from_slice(bytes), reading, &fields());
     opened.map(|opened| (opened.name, opened.compression)).map_err(|error| error.to_string())
@@ -64,6 +83,7 @@ fn content_tells_the_format() {
         "PARE,id\n",
         "ORCID,id\n",
         "BZh,id\n",
+        "BZh9,id\n",
         "SEQ,id\n",
         "'{',id\n",
     ] {
@@ -83,6 +103,35 @@ fn content_tells_the_compression() {
     assert_eq!(detected(&gzip(b"id,x\n")), Ok((FormatName::Csv, Compression::Gzip)));
     assert_eq!(detected(&zstd(b"{}")), Ok((FormatName::Jsonl, Compression::Zstd)));
     assert_eq!(detected(&skippable), Ok((FormatName::Csv, Compression::Zstd)));
+    for (compress, compression) in [
+        (bzip2 as fn(&[u8]) -> Vec<u8>, Compression::Bzip2),
+        (lz4, Compression::Lz4),
+        (snappy, Compression::Snappy),
+    ] {
+        assert_eq!(detected(&compress(b"{}")), Ok((FormatName::Jsonl, compression)));
+        assert_eq!(detected(&compress(b"id,x\n")), Ok((FormatName::Csv, compression)));
+        assert_eq!(detected(&compress(b"")), Ok((FormatName::Jsonl, compression)));
+    }
+}
+
+/// zstd and lz4 have skippable frames alike: what follows them tells which it is.
+#[test]
+fn what_follows_skippable_frames_tells_the_compression() {
+    let skippable = |length: usize| {
+        let head = [&[0x5a, 0x2a, 0x4d, 0x18][..], &(length as u32).to_le_bytes()].concat();
+        [head, vec![0; length]].concat()
+    };
+    for frames in [vec![1], vec![0, 3], vec![1000], vec![7; 60]] {
+        let before: Vec<u8> = frames.iter().flat_map(|&length| skippable(length)).collect();
+        let then = |frame: Vec<u8>| detected(&[&before[..], &frame].concat());
+        assert_eq!(then(lz4(b"{}")), Ok((FormatName::Jsonl, Compression::Lz4)));
+        let zstd = zstd::bulk::compress(b"{}", 1).expect("to memory");
+        assert_eq!(then(zstd), Ok((FormatName::Jsonl, Compression::Zstd)));
+        assert_eq!(then(Vec::new()), Ok((FormatName::Jsonl, Compression::Zstd)));
+    }
+    let cut = &skippable(9)[..12];
+    assert!(refusal(cut, None).contains("ends early"));
+    assert!(refusal(&cut[..6], None).contains("ends early"));
 }
 
 /// G27, G30, G32: what is not supported is refused by name, declared or not.
@@ -92,10 +141,8 @@ fn what_is_not_supported_is_refused_by_name() {
     tar[257..262].copy_from_slice(b"ustar");
     let long = |start: &[u8]| [start, &[0; 20], start, b"\x07"].concat();
     for (bytes, name) in [
-        (long(b"BZh91AY&SY"), "bzip2"),
         (long(b"\xfd7zXZ\0"), "xz"),
-        (long(b"\x04\x22\x4d\x18"), "lz4"),
-        (long(b"\xff\x06\0\0sNaPpY"), "snappy"),
+        (long(b"\x02\x21\x4c\x18"), "lz4 (legacy frames)"),
         (long(b"PK\x03\x04"), "zip"),
         (long(b"7z\xbc\xaf\x27\x1c"), "7z"),
         (tar, "tar"),
@@ -107,6 +154,10 @@ fn what_is_not_supported_is_refused_by_name() {
         (b"{\0\"\0i\0".to_vec(), "UTF-16"),
         (b"\0i\0d".to_vec(), "UTF-16"),
         (gzip(&gzip(b"{}")), "another compression"),
+        (gzip(&bzip2(b"{}")), "another compression"),
+        (bzip2(&lz4(b"{}")), "another compression"),
+        (lz4(&snappy(b"{}")), "another compression"),
+        (snappy(&long(b"Obj\x01")), "Avro"),
         (gzip(b"PAR1\x15\x04"), "Parquet"),
         (gzip(&long(b"Obj\x01")), "Avro"),
         (b"[{\"id\":1},\n{\"id\":2}]".to_vec(), "JSON array"),

@@ -15,6 +15,8 @@ use crate::domain::row::{RowNumber, RowSet};
 use crate::format::text::Text;
 use crate::format::{BlankOrder, Format, LONGEST_RECORD_BYTES, ScanSink, SharedSource, Stopped};
 
+mod oddities;
+
 fn fields(paths: &[&str], kind: IdentifierType) -> BoundFields {
     let field = |path: &&str| IdentifierField {
         namespace: Namespace::new("user"),

@@ -13,6 +13,8 @@ use crate::domain::posting::{RowGap, RowPosting};
 use crate::format::compression::MemberStart;
 use crate::format::{SourceError, Stopped, checked_range, detect};
 
+mod hostile;
+
 fn key() -> DigestKey {
     DigestKey::new([1; 32])
 }

@@ -445,3 +445,54 @@ fn an_empty_object_is_read() {
         assert_eq!(scan(fixture, b"").expect(fixture.name), Scan::default(), "{}", fixture.name);
     }
 }
+
+/// G27: what another program compressed is read, and reads there what was made of it.
+#[test]
+fn other_programs_read_what_is_rewritten() {
+    let rows: Vec<Row> = (0..3000)
+        .map(|row| Row { user: Some(format!("u{row}")), note: "n".repeat(row % 90) })
+        .collect();
+    let plain = FIXTURES.iter().find(|fixture| fixture.name == "JSON lines").expect("a fixture");
+    let text = (plain.encode)(&rows);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    for codec in ["bzip2", "lz4"] {
+        let python = |action: &str, content: &[u8]| {
+            let (from, to) = (path("from"), path("to"));
+            std::fs::write(&from, content).expect("written");
+            let arguments = [action.as_ref(), codec.as_ref(), from.as_os_str(), to.as_os_str()];
+            crate::support::python::run("codecs.py", &arguments);
+            std::fs::read(&to).expect("read")
+        };
+        let stored = Bytes::from(python("compress", &text));
+        let opened = detect::open(&stored, &Reading::default(), &fields()).expect("readable");
+        assert_eq!(opened.compression.as_str(), codec);
+        let order = BlankOrder {
+            rows: RowSet::new([RowNumber(0), RowNumber(2999)]).expect("rows"),
+            fields: fields(),
+            subjects: Arc::new(HashSet::from([digest("u0"), digest("u2999")])),
+            action: EraseAction::default(),
+        };
+        let source: SharedSource = Arc::new(stored.clone());
+        let edit = opened.format.blank(source, &order).expect("readable").edit.expect("a change");
+        let mut new = Vec::new();
+        for segment in edit {
+            match segment.expect("the edit is made") {
+                Segment::Copy(range) => {
+                    new.extend_from_slice(&stored[range.start as usize..range.end as usize]);
+                }
+                Segment::Bytes(bytes) => new.extend_from_slice(&bytes),
+            }
+        }
+        let lines = |text: &[u8]| -> Vec<Vec<u8>> {
+            text.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect()
+        };
+        let (old, new) = (lines(&text), lines(&python("decompress", &new)));
+        assert_eq!(new.len(), 3000, "{codec}");
+        assert_eq!(new[1..2999], old[1..2999]);
+        for row in [0, 2999] {
+            assert_eq!(new[row].len(), old[row].len());
+            assert_eq!(new[row].trim_ascii(), b"{}");
+        }
+    }
+}

@@ -3,8 +3,11 @@
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
+use bzip2::read::MultiBzDecoder;
+use bzip2::write::BzEncoder;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
+use lz4_flex::frame::{BlockMode, FrameDecoder, FrameEncoder, FrameInfo};
 use parquet::basic::{Compression as Codec, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
@@ -41,7 +44,13 @@ pub enum Wrap {
     Plain,
     Gzip,
     Zstd,
+    Bzip2,
+    Lz4,
+    Snappy,
 }
+
+const WRAPS: [Wrap; 6] =
+    [Wrap::Plain, Wrap::Gzip, Wrap::Lz4, Wrap::Zstd, Wrap::Snappy, Wrap::Bzip2];
 
 /// An object with everything that is known of it.
 pub struct MadeObject {
@@ -159,7 +168,8 @@ fn object(at: usize, most: usize, subjects: &[Subject], random: &mut Random) -> 
     let kind = [Kind::Jsonl, Kind::Csv, Kind::Parquet][at % 3];
     let wrap = match kind {
         Kind::Parquet => Wrap::Plain,
-        _ => [Wrap::Plain, Wrap::Gzip, Wrap::Zstd][(at / 3) % 3],
+        // Shifted for CSV, so that a lake of few objects has each compression around either.
+        _ => WRAPS[(at / 3 + at % 3 * 3) % WRAPS.len()],
     };
     let count = 1 + random.index(most);
     let owners: Vec<Option<usize>> =
@@ -256,29 +266,61 @@ fn wrapped(wrap: Wrap, text: &[u8], random: &mut Random) -> Vec<u8> {
     }
     let pieces = 1 + random.index(3);
     let length = text.len().div_ceil(pieces).max(1);
-    text.chunks(length)
-        .flat_map(|piece| match wrap {
-            Wrap::Gzip => {
-                let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::new(6));
-                encoder.write_all(piece).expect("memory takes it");
-                encoder.finish().expect("memory takes it")
-            }
-            _ => zstd::encode_all(piece, 3).expect("memory takes it"),
-        })
-        .collect()
+    text.chunks(length).flat_map(|piece| compressed(wrap, piece)).collect()
+}
+
+fn compressed(wrap: Wrap, piece: &[u8]) -> Vec<u8> {
+    match wrap {
+        Wrap::Plain => piece.to_vec(),
+        Wrap::Gzip => {
+            let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+            encoder.write_all(piece).expect("memory takes it");
+            encoder.finish().expect("memory takes it")
+        }
+        Wrap::Zstd => zstd::encode_all(piece, 3).expect("memory takes it"),
+        Wrap::Bzip2 => {
+            let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::best());
+            encoder.write_all(piece).expect("memory takes it");
+            encoder.finish().expect("memory takes it")
+        }
+        Wrap::Lz4 => {
+            let info = FrameInfo::new().block_mode(BlockMode::Linked).content_checksum(true);
+            let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+            encoder.write_all(piece).expect("memory takes it");
+            encoder.finish().expect("memory takes it")
+        }
+        Wrap::Snappy => {
+            let mut bytes = Vec::new();
+            let mut encoder = snap::read::FrameEncoder::new(piece);
+            encoder.read_to_end(&mut bytes).expect("memory takes it");
+            bytes
+        }
+    }
 }
 
 /// What an object of text holds, decompressed.
 pub fn unwrapped(wrap: Wrap, bytes: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
     match wrap {
-        Wrap::Plain => bytes.to_vec(),
-        Wrap::Gzip => {
-            let mut text = Vec::new();
-            MultiGzDecoder::new(bytes).read_to_end(&mut text).expect("a whole gzip stream");
-            text
-        }
-        Wrap::Zstd => zstd::decode_all(bytes).expect("whole zstd frames"),
+        Wrap::Plain => return bytes.to_vec(),
+        Wrap::Gzip => MultiGzDecoder::new(bytes).read_to_end(&mut text),
+        Wrap::Zstd => return zstd::decode_all(bytes).expect("whole zstd frames"),
+        Wrap::Bzip2 => MultiBzDecoder::new(bytes).read_to_end(&mut text),
+        Wrap::Lz4 => return unlz4(bytes),
+        Wrap::Snappy => snap::read::FrameDecoder::new(bytes).read_to_end(&mut text),
     }
+    .expect("whole streams");
+    text
+}
+
+/// The decoder stops at the end of each frame.
+fn unlz4(bytes: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut decoder = FrameDecoder::new(bytes);
+    while !decoder.get_ref().is_empty() {
+        decoder.read_to_end(&mut text).expect("whole lz4 frames");
+    }
+    text
 }
 
 const FACTS: &str = "message fact { required int64 row; optional group owner { optional binary id (UTF8); \

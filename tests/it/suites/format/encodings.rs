@@ -35,6 +35,27 @@ pub const FIXTURES: &[Fixture] = &[
         empty_rows_are_blanks: false,
     },
     Fixture {
+        name: "JSON lines in bzip2 streams",
+        reading: Reading::default,
+        encode: |rows| members(&jsonl(rows, "\n", true), 70, bzip2),
+        content: unbzip2,
+        empty_rows_are_blanks: false,
+    },
+    Fixture {
+        name: "JSON lines in lz4 frames",
+        reading: Reading::default,
+        encode: |rows| members(&jsonl(rows, "\n", true), 70, lz4),
+        content: unlz4,
+        empty_rows_are_blanks: false,
+    },
+    Fixture {
+        name: "JSON lines in snappy streams",
+        reading: Reading::default,
+        encode: |rows| members(&jsonl(rows, "\n", true), 70, snappy),
+        content: unsnappy,
+        empty_rows_are_blanks: false,
+    },
+    Fixture {
         name: "CSV",
         reading: Reading::default,
         encode: |rows| csv(rows, b',', "\n", true),
@@ -120,4 +141,48 @@ fn zstd(content: &[u8]) -> Vec<u8> {
 
 fn unzstd(bytes: &[u8]) -> Vec<u8> {
     zstd::stream::decode_all(bytes).expect("it is zstd")
+}
+
+fn bzip2(content: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(content).expect("to memory");
+    encoder.finish().expect("to memory")
+}
+
+fn unbzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    bzip2::read::MultiBzDecoder::new(bytes).read_to_end(&mut content).expect("it is bzip2");
+    content
+}
+
+fn lz4(content: &[u8]) -> Vec<u8> {
+    let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+    encoder.write_all(content).expect("to memory");
+    encoder.finish().expect("to memory")
+}
+
+/// The decoder stops at the end of each frame.
+fn unlz4(bytes: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    let mut decoder = lz4_flex::frame::FrameDecoder::new(bytes);
+    while !decoder.get_ref().is_empty() {
+        decoder.read_to_end(&mut content).expect("it is lz4");
+    }
+    content
+}
+
+fn snappy(content: &[u8]) -> Vec<u8> {
+    // The writer makes nothing of nothing, not even the identifier of a stream.
+    if content.is_empty() {
+        return b"\xff\x06\0\0sNaPpY".to_vec();
+    }
+    let mut stream = Vec::new();
+    snap::read::FrameEncoder::new(content).read_to_end(&mut stream).expect("to memory");
+    stream
+}
+
+fn unsnappy(bytes: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    snap::read::FrameDecoder::new(bytes).read_to_end(&mut content).expect("it is snappy");
+    content
 }
