@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::aws::Access;
 use crate::config::{self, Config, MetastoreSettings};
 use crate::domain::dataset::{Dataset, Location};
 use crate::domain::identifier::DigestKey;
@@ -16,6 +17,7 @@ use crate::lake::retry::{Patience, Retry};
 use crate::lake::s3::{S3Lake, S3Settings};
 use crate::lake::{Lake, LakeError, LakeErrorKind, WriteError};
 use crate::ledger::{Holder, LeaseTerms, LedgerError, LedgerErrorKind};
+use crate::metastore::dynamodb::{DynamoDb, DynamoDbSettings};
 use crate::metastore::embedded::Embedded;
 use crate::metastore::postgres::{Postgres, PostgresSettings};
 use crate::metastore::{MetastoreError, MetastoreErrorKind};
@@ -152,8 +154,8 @@ pub async fn ledger(config: &Config, clock: Clock) -> Result<Ledger, WireError> 
     Ok(Ledger::new(lake, config.ledger.prefix(), clock))
 }
 
-/// Opens the index, and checks that it was filled under this key. Tables of a database are made, or
-/// brought up to date.
+/// Opens the index, and checks that it was filled under this key. Tables of a PostgreSQL database are
+/// made, or brought up to date; those of DynamoDB are made by [`create_tables`].
 ///
 /// # Errors
 ///
@@ -167,11 +169,34 @@ pub async fn metastore(config: &Config, key: &DigestKey) -> Result<Arc<dyn Metas
         MetastoreSettings::Postgres(settings) => {
             ("in PostgreSQL".to_owned(), postgres(settings, &config.datasets).await)
         }
+        MetastoreSettings::DynamoDb(settings) => {
+            let opened: Arc<dyn Metastore> = Arc::new(dynamodb(settings).await);
+            ("in DynamoDB".to_owned(), Ok(opened))
+        }
     };
     let failed = |source| WireError::Metastore { place: place.clone(), source };
     let metastore = opened.map_err(failed)?;
     metastore.bind(&key.check_value()).await.map_err(failed)?;
     Ok(metastore)
+}
+
+/// Makes the tables of an index in DynamoDB, where they are missing. Other indexes make what they need
+/// when they are opened.
+///
+/// # Errors
+///
+/// [`WireError::Metastore`] where they cannot be made.
+pub async fn create_tables(config: &Config) -> Result<(), WireError> {
+    let MetastoreSettings::DynamoDb(settings) = &config.metastore else { return Ok(()) };
+    let failed = |source| WireError::Metastore { place: "in DynamoDB".to_owned(), source };
+    dynamodb(settings).await.create().await.map_err(failed)
+}
+
+async fn dynamodb(settings: &config::DynamoDbSettings) -> DynamoDb {
+    let config::DynamoDbSettings { prefix, region, endpoint, profile, role_arn } = settings.clone();
+    let access = Access { region, profile, role_arn };
+    let settings = DynamoDbSettings { endpoint, access, ..DynamoDbSettings::new(prefix) };
+    DynamoDb::connect(settings, Clock::system()).await
 }
 
 async fn postgres(

@@ -12,6 +12,7 @@ use crate::domain::object::ObjectKey;
 use crate::domain::request::ReservedValues;
 
 mod dataset;
+mod dynamodb;
 mod environment;
 mod error;
 mod file;
@@ -23,6 +24,7 @@ mod suggest;
 mod table;
 pub mod template;
 
+pub use dynamodb::DynamoDbSettings;
 pub use environment::{Environment, VARIABLES};
 pub use error::{ConfigError, Place, Problem};
 pub use key::KeySource;
@@ -57,6 +59,8 @@ pub enum MetastoreSettings {
     Embedded(PathBuf),
     /// A PostgreSQL database.
     Postgres(PostgresSettings),
+    /// Tables of DynamoDB.
+    DynamoDb(DynamoDbSettings),
 }
 
 /// How plans are made.
