@@ -6,6 +6,7 @@
 //! | --- | --- |
 //! | [`domain`] | the words of the trade: identifiers, object versions, rows, plans; no I/O |
 //! | [`clock`] | the time |
+//! | [`aws`] | how anything of AWS is reached: credentials, region, TLS |
 //! | [`format`](mod@format) | bytes to rows and back: JSON lines, CSV, Parquet, compressed or not |
 //! | [`lake`] | objects and their versions: a directory, S3, memory |
 //! | [`metastore`] | the index: postings by object version |
@@ -19,6 +20,7 @@
 //! | [`wire`] | a configuration as open stores; the only place that names a backend |
 //! | [`cli`] | the command line; the only code that prints |
 
+pub mod aws;
 pub mod cli;
 pub mod clock;
 pub mod config;

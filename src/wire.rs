@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::aws::Access;
 use crate::config::{self, Config, MetastoreSettings};
 use crate::domain::dataset::{Dataset, Location};
 use crate::domain::identifier::DigestKey;
@@ -16,6 +17,7 @@ use crate::lake::retry::{Patience, Retry};
 use crate::lake::s3::{S3Lake, S3Settings};
 use crate::lake::{Estate, Lake, LakeError, LakeErrorKind, WriteError};
 use crate::ledger::{Holder, LeaseTerms, LedgerError, LedgerErrorKind};
+use crate::metastore::dynamodb::{DynamoDb, DynamoDbSettings};
 use crate::metastore::embedded::Embedded;
 use crate::metastore::postgres::{Postgres, PostgresSettings};
 use crate::metastore::{MetastoreError, MetastoreErrorKind};
@@ -143,8 +145,8 @@ pub async fn ledger(config: &Config, clock: Clock) -> Result<Ledger, WireError> 
     Ok(Ledger::new(lake, config.ledger.prefix(), clock))
 }
 
-/// Opens the index, and checks that it was filled under this key. Tables of a database are made, or
-/// brought up to date.
+/// Opens the index, and checks that it was filled under this key. Tables of a PostgreSQL database are
+/// made, or brought up to date; those of DynamoDB are made by [`create_tables`].
 ///
 /// # Errors
 ///
@@ -168,6 +170,7 @@ pub async fn metastore_at(
             Embedded::open(folder).map(|index| Arc::new(index) as Arc<dyn Metastore>)
         }
         MetastoreSettings::Postgres(settings) => postgres(settings, &config.datasets).await,
+        MetastoreSettings::DynamoDb(settings) => Ok(dynamodb(settings).await),
     };
     bound(opened, settings, key).await
 }
@@ -191,6 +194,7 @@ pub async fn existing_metastore(
         MetastoreSettings::Postgres(settings) => {
             database(settings).map(|index| Arc::new(index) as Arc<dyn Metastore>)
         }
+        MetastoreSettings::DynamoDb(settings) => Ok(dynamodb(settings).await),
     };
     bound(opened, settings, key).await
 }
@@ -209,6 +213,7 @@ fn unusable(settings: &MetastoreSettings, source: MetastoreError) -> WireError {
     let place = match settings {
         MetastoreSettings::Embedded(folder) => format!("in {}", folder.display()),
         MetastoreSettings::Postgres(_) => "in PostgreSQL".to_owned(),
+        MetastoreSettings::DynamoDb(_) => "in DynamoDB".to_owned(),
     };
     WireError::Metastore { place, source }
 }
@@ -226,6 +231,7 @@ pub async fn create_metastore(settings: &MetastoreSettings) -> Result<bool, Wire
             Embedded::open(folder).map(|_| is_missing)
         }
         MetastoreSettings::Postgres(_) => return migrate_metastore(settings).await,
+        MetastoreSettings::DynamoDb(settings) => connect(settings).await.create().await,
     };
     made.map_err(|source| unusable(settings, source))
 }
@@ -238,7 +244,7 @@ pub async fn create_metastore(settings: &MetastoreSettings) -> Result<bool, Wire
 /// [`WireError::Metastore`] where it cannot be reached, or belongs to a newer Lacuna.
 pub async fn migrate_metastore(settings: &MetastoreSettings) -> Result<bool, WireError> {
     let migrated = match settings {
-        MetastoreSettings::Embedded(_) => Ok(false),
+        MetastoreSettings::Embedded(_) | MetastoreSettings::DynamoDb(_) => Ok(false),
         MetastoreSettings::Postgres(settings) => match database(settings) {
             Ok(index) => index.migrate().await,
             Err(error) => Err(error),
@@ -250,6 +256,17 @@ pub async fn migrate_metastore(settings: &MetastoreSettings) -> Result<bool, Wir
 fn database(settings: &config::PostgresSettings) -> Result<Postgres, MetastoreError> {
     let password = settings.password.as_ref().map(config::Password::reveal);
     Ok(Postgres::new(PostgresSettings::new(&settings.url, password)?))
+}
+
+async fn dynamodb(settings: &config::DynamoDbSettings) -> Arc<dyn Metastore> {
+    Arc::new(connect(settings).await)
+}
+
+async fn connect(settings: &config::DynamoDbSettings) -> DynamoDb {
+    let config::DynamoDbSettings { prefix, region, endpoint, profile, role_arn } = settings.clone();
+    let access = Access { region, profile, role_arn };
+    let settings = DynamoDbSettings { endpoint, access, ..DynamoDbSettings::new(prefix) };
+    DynamoDb::connect(settings, Clock::system()).await
 }
 
 async fn postgres(

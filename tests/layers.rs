@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 const TABLE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &["domain"]),
+    ("aws", &[]),
     ("format", &["domain"]),
-    ("lake", &["domain", "clock"]),
-    ("metastore", &["domain", "clock"]),
+    ("lake", &["domain", "clock", "aws"]),
+    ("metastore", &["domain", "clock", "aws"]),
     ("scan", &["domain", "format", "lake"]),
     ("rewrite", &["domain", "format", "lake", "scan"]),
     ("ledger", &["domain", "clock", "lake"]),
@@ -19,7 +20,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("erase", &["domain", "clock", "format", "lake", "metastore", "scan", "rewrite", "ledger"]),
     ("vacuum", &["domain", "clock", "format", "lake", "metastore", "scan", "rewrite", "ledger"]),
     ("config", &["domain"]),
-    ("wire", &["domain", "clock", "format", "lake", "metastore", "ledger", "config"]),
+    ("wire", &["domain", "clock", "aws", "format", "lake", "metastore", "ledger", "config"]),
     ("cli", &["domain", "config", "wire", "index", "erase", "vacuum"]),
 ];
 

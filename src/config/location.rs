@@ -7,6 +7,7 @@ use crate::domain::dataset::Location;
 use crate::domain::object::ObjectKey;
 
 use super::MetastoreSettings;
+use super::dynamodb;
 use super::error::Problem;
 use super::postgres;
 
@@ -68,7 +69,7 @@ fn bucket(rest: &str) -> Result<Location, Problem> {
 /// The index that a URL names.
 pub(super) fn metastore(url: &str, base: &Path) -> Result<MetastoreSettings, Problem> {
     let remedy = "write `file:` and a folder, such as `file:.lacuna/index`, or \
-                  postgres://USER@HOST/DATABASE";
+                  postgres://USER@HOST/DATABASE, or dynamodb://PREFIX";
     let Some((scheme, rest)) = url.split_once(':') else {
         return Err(Problem::new("the metastore's url names no scheme").remedy(remedy));
     };
@@ -81,10 +82,7 @@ pub(super) fn metastore(url: &str, base: &Path) -> Result<MetastoreSettings, Pro
             Ok(MetastoreSettings::Embedded(absolute(folder, base)))
         }
         "postgres" | "postgresql" => postgres::settings(url).map(MetastoreSettings::Postgres),
-        "dynamodb" => {
-            Err(Problem::new(format!("a metastore of `{scheme}:` is not supported yet"))
-                .remedy(remedy))
-        }
+        "dynamodb" => dynamodb::settings(url).map(MetastoreSettings::DynamoDb),
         _ => Err(Problem::new("a metastore of an unknown scheme").remedy(remedy)),
     }
 }

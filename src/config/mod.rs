@@ -13,6 +13,7 @@ use crate::domain::object::ObjectKey;
 use crate::domain::request::ReservedValues;
 
 mod dataset;
+mod dynamodb;
 mod environment;
 mod error;
 mod file;
@@ -24,6 +25,7 @@ mod suggest;
 mod table;
 pub mod template;
 
+pub use dynamodb::DynamoDbSettings;
 pub use environment::{Environment, VARIABLES};
 pub use error::{ConfigError, Place, Problem};
 pub use key::KeySource;
@@ -58,6 +60,8 @@ pub enum MetastoreSettings {
     Embedded(PathBuf),
     /// A PostgreSQL database.
     Postgres(PostgresSettings),
+    /// Tables of DynamoDB.
+    DynamoDb(DynamoDbSettings),
 }
 
 /// The URL, without what follows the database's name.

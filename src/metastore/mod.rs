@@ -1,6 +1,7 @@
 //! The index: postings by object version. A metastore knows neither lakes nor formats, and it is a
 //! hint: whoever acts on it looks at the row again.
 
+pub mod dynamodb;
 pub mod embedded;
 pub mod memory;
 pub mod packing;

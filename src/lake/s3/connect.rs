@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
-use aws_config::sts::AssumeRoleProvider;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{Region, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::{Builder, ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+
+use crate::aws::{self, Access};
 
 /// Where a bucket is and how it is spoken to. What is `None` is found as the AWS tools find it: in
 /// the environment, the shared configuration files, or the machine's role.
@@ -57,44 +55,17 @@ impl S3Settings {
     }
 }
 
-/// How long a connection may take to open.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-
 /// How long an answer may take to begin: joining the parts of a large upload takes minutes.
 const ANSWER_LIMIT: Duration = Duration::from_secs(300);
 
 /// The configuration that the AWS tools would use, with these settings on top.
 pub(super) async fn configuration(settings: &S3Settings) -> SdkConfig {
-    let http = aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https();
-    let timeouts =
-        TimeoutConfig::builder().connect_timeout(CONNECT_LIMIT).read_timeout(ANSWER_LIMIT).build();
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
-        .timeout_config(timeouts)
-        .retry_config(RetryConfig::standard());
-    if let Some(profile) = &settings.profile {
-        loader = loader.profile_name(profile);
-    }
-    if let Some(region) = &settings.region {
-        loader = loader.region(Region::new(region.clone()));
-    }
-    let configuration = loader.load().await;
-    match &settings.role_arn {
-        Some(role) => assume(configuration, role).await,
-        None => configuration,
-    }
-}
-
-async fn assume(configuration: SdkConfig, role: &str) -> SdkConfig {
-    let provider = AssumeRoleProvider::builder(role)
-        .session_name("lacuna")
-        .configure(&configuration)
-        .build()
-        .await;
-    let provider = aws_sdk_s3::config::SharedCredentialsProvider::new(provider);
-    configuration.into_builder().credentials_provider(provider).build()
+    let access = Access {
+        region: settings.region.clone(),
+        profile: settings.profile.clone(),
+        role_arn: settings.role_arn.clone(),
+    };
+    aws::configuration(&access, ANSWER_LIMIT).await
 }
 
 /// The address of a store that is not AWS, where there is one.

@@ -6,6 +6,7 @@
 
 pub mod bits;
 pub mod block;
+pub mod subject;
 
 /// A posting of one row, in numbers. Ordered by subject, object, row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

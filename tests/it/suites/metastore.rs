@@ -4,6 +4,7 @@
 //! that the macro lists. What a backend alone can do stands in a file of its own below `metastore/`.
 
 mod concurrency;
+mod dynamodb;
 mod embedded;
 mod memory;
 mod model;

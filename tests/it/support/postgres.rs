@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lacuna::metastore::postgres::{Postgres, PostgresSettings};
 use tokio_postgres::{Client, NoTls};
 
-use super::services;
+use super::{apart, services};
 
 /// A database with Lacuna's tables, which is gone with this.
 pub(crate) struct Database {
@@ -84,15 +84,4 @@ async fn connect(url: &str) -> Client {
     });
     tokio::spawn(connection);
     client
-}
-
-/// Runs something on a thread and a runtime of its own: a test may already be within one.
-fn apart(work: impl Future<Output = ()> + Send) {
-    std::thread::scope(|scope| {
-        let running = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(work);
-        });
-        running.join().expect("no panic");
-    });
 }

@@ -28,6 +28,11 @@ pub(crate) fn postgres() -> String {
     variable("LACUNA_TEST_POSTGRES_URL")
 }
 
+/// The DynamoDB server: `http://127.0.0.1:4566`.
+pub(crate) fn dynamodb() -> String {
+    variable("LACUNA_TEST_DYNAMODB_ENDPOINT")
+}
+
 #[expect(clippy::disallowed_methods, reason = "the tests' own configuration")]
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {

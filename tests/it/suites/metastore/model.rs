@@ -15,7 +15,7 @@ use super::{
 };
 
 #[derive(Clone, Debug)]
-enum Call {
+pub(super) enum Call {
     Record { version: ObjectVersion, postings: Vec<RowPosting> },
     RecordUnreadable(ObjectVersion),
     GiveUp { version: ObjectVersion, postings: Vec<RowPosting> },
@@ -24,7 +24,7 @@ enum Call {
     Reopen,
 }
 
-const DATASETS: [&str; 2] = ["one", "two"];
+pub(super) const DATASETS: [&str; 2] = ["one", "two"];
 
 fn any_version() -> impl Strategy<Value = ObjectVersion> {
     let key = prop_oneof![Just("a"), Just("a/b"), Just("b")];
@@ -38,7 +38,7 @@ fn some_postings() -> impl Strategy<Value = Vec<RowPosting>> {
     proptest::collection::vec((0..6_u64, row).prop_map(|(of, row)| posting(digest(of), row)), 0..30)
 }
 
-fn any_call() -> impl Strategy<Value = Call> {
+pub(super) fn any_call() -> impl Strategy<Value = Call> {
     let record = |call: fn(ObjectVersion, Vec<RowPosting>) -> Call| {
         (any_version(), some_postings())
             .prop_map(move |(version, postings)| call(version, postings))
@@ -58,7 +58,7 @@ fn any_call() -> impl Strategy<Value = Call> {
     ]
 }
 
-async fn apply(metastore: &dyn Metastore, name: &str, call: &Call) {
+pub(super) async fn apply(metastore: &dyn Metastore, name: &str, call: &Call) {
     let name = dataset(name);
     match call.clone() {
         Call::Record { version, postings } => {
@@ -81,7 +81,7 @@ async fn apply(metastore: &dyn Metastore, name: &str, call: &Call) {
     }
 }
 
-async fn compare(metastore: &dyn Metastore, model: &dyn Metastore, calls: &[(usize, Call)]) {
+pub(super) async fn compare(metastore: &dyn Metastore, model: &dyn Metastore, calls: &[(usize, Call)]) {
     let subjects: Vec<_> = (0..7).map(digest).collect();
     assert_eq!(lookup(metastore, &subjects).await, lookup(model, &subjects).await, "{calls:#?}");
     for name in DATASETS.map(dataset) {
