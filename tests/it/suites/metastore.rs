@@ -44,7 +44,7 @@ macro_rules! metastore_suite {
             recording: an_unreadable_object_has_a_record_and_no_posting,
             recording: postings_come_in_any_order_and_count_once,
             recording: rows_have_sixty_four_bits,
-            recording: digests_count_to_their_last_bit,
+            recording: digests_count_to_their_sixty_fourth_bit,
             recording: a_million_rows_of_one_identifier,
             recording: every_byte_may_stand_in_a_key,
             recording: a_listing_goes_on_after_a_key,
