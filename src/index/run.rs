@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::stream::{self, Stream, StreamExt as _};
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
 
 use super::coverage::Ledger;
 use super::survey::{Drift, survey};
@@ -20,8 +21,12 @@ use crate::metastore::MetastoreError;
 use crate::scan::{DatasetReader, ScanError, is_gone, scan_object};
 
 /// How many objects are scanned at once, as far as [`Memory`](super::Memory) has room: enough to hide
-/// the way to a store, and the flush of the index's disk, which all that wait for it share.
+/// the way to a store.
 const OBJECTS_AT_ONCE: usize = 64;
+
+/// How many objects may wait beside these for the index to be on its disk, which it is for all of them
+/// at once: the more wait, the less each costs.
+const COMMITS_AT_ONCE: usize = 512;
 
 /// More would take every thread that blocks, and leave none to read for them.
 const OBJECTS_AT_MOST: usize = 200;
@@ -107,6 +112,8 @@ struct Run<'t> {
     task: &'t IndexTask,
     origin: Origin,
     scanner: Arc<Scanner>,
+    /// Held by an object while it is scanned.
+    slots: Arc<Semaphore>,
     ledger: Ledger,
     gone: Vec<ObjectVersion>,
     changed: Vec<Changed>,
@@ -135,13 +142,28 @@ type InFlight = JoinSet<Result<Outcome, MetastoreError>>;
 
 /// The next outcome; `None` where nothing is in flight.
 async fn next_outcome(in_flight: &mut InFlight) -> Result<Option<Outcome>, MetastoreError> {
-    match in_flight.join_next().await {
+    outcome_of(in_flight.join_next().await)
+}
+
+/// The same without waiting: an outcome that is there already.
+fn try_next_outcome(in_flight: &mut InFlight) -> Result<Option<Outcome>, MetastoreError> {
+    outcome_of(in_flight.try_join_next())
+}
+
+type Joined = Result<Result<Outcome, MetastoreError>, JoinError>;
+
+fn outcome_of(joined: Option<Joined>) -> Result<Option<Outcome>, MetastoreError> {
+    match joined {
         None => Ok(None),
         Some(Ok(outcome)) => outcome.map(Some),
         Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         // Nobody cancels a task while the run waits for it.
         Some(Err(_)) => Ok(None),
     }
+}
+
+fn concurrency(task: &IndexTask) -> usize {
+    task.concurrency.unwrap_or(OBJECTS_AT_ONCE).clamp(1, OBJECTS_AT_MOST)
 }
 
 impl<'t> Run<'t> {
@@ -157,6 +179,7 @@ impl<'t> Run<'t> {
             task,
             origin,
             scanner: Arc::new(scanner),
+            slots: Arc::new(Semaphore::new(concurrency(task))),
             ledger: Ledger::new(task.dataset.name.clone()),
             gone: Vec::new(),
             changed: Vec::new(),
@@ -187,7 +210,7 @@ impl<'t> Run<'t> {
         drifts: impl Stream<Item = Result<Drift, IndexError>>,
         in_flight: &mut InFlight,
     ) -> Result<(), IndexError> {
-        let limit = self.concurrency();
+        let limit = concurrency(self.task) + COMMITS_AT_ONCE;
         let mut drifts = std::pin::pin!(drifts);
         while let Some(drift) = drifts.next().await.transpose()? {
             if self.tools.stop.is_requested() {
@@ -200,12 +223,11 @@ impl<'t> Run<'t> {
                 self.note(outcome);
             }
             self.take(drift, in_flight).await?;
+            while let Some(outcome) = try_next_outcome(in_flight)? {
+                self.note(outcome);
+            }
         }
         Ok(())
-    }
-
-    fn concurrency(&self) -> usize {
-        self.task.concurrency.unwrap_or(OBJECTS_AT_ONCE).clamp(1, OBJECTS_AT_MOST)
     }
 
     async fn take(&mut self, drift: Drift, in_flight: &mut InFlight) -> Result<(), IndexError> {
@@ -214,12 +236,9 @@ impl<'t> Run<'t> {
                 let size_bytes = listed.object.size_bytes;
                 self.tools.observer.event(Event::Found { size_bytes });
                 let scanner = Arc::clone(&self.scanner);
-                let held = self.tools.memory.take(size_bytes).await;
-                in_flight.spawn(async move {
-                    let outcome = scanner.scan(Changed { listed, siblings }).await;
-                    drop(held);
-                    outcome
-                });
+                let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
+                let memory = self.tools.memory.take(size_bytes).await;
+                in_flight.spawn(scanner.scan(Changed { listed, siblings }, (slot, memory)));
             }
             Drift::Unchanged(scanned) => {
                 self.unchanged += 1;
@@ -435,6 +454,9 @@ pub(super) fn reason_of(error: &LakeError) -> String {
     reason.to_owned()
 }
 
+/// What a scan holds: its place among those at once, and its memory.
+type Held = (Option<OwnedSemaphorePermit>, Option<OwnedSemaphorePermit>);
+
 /// Scans single versions.
 struct Scanner {
     tools: IndexTools,
@@ -444,7 +466,11 @@ struct Scanner {
 }
 
 impl Scanner {
-    async fn scan(self: Arc<Self>, target: Changed) -> Result<Outcome, MetastoreError> {
+    async fn scan(
+        self: Arc<Self>,
+        target: Changed,
+        held: Held,
+    ) -> Result<Outcome, MetastoreError> {
         let object = target.listed.object.clone();
         let mut recorder = self.tools.metastore.record(&self.dataset, &object).await?;
         let mut scan = scan_object(Arc::clone(&self.tools.lake), &self.reader, &object);
@@ -466,6 +492,7 @@ impl Scanner {
             scanned_at: self.tools.clock.now(),
             outcome,
         };
+        drop(held);
         recorder.commit(scanned.clone()).await?;
         Ok(Outcome::Recorded(scanned))
     }

@@ -200,7 +200,7 @@ impl Metastore for MemoryMetastore {
     async fn size(&self) -> Result<MetastoreSize, MetastoreError> {
         let tables = self.tables();
         let postings = tables.records.values().map(|record| record.postings.len() as u64).sum();
-        Ok(MetastoreSize { objects: tables.records.len() as u64, postings, size_bytes: 0 })
+        Ok(MetastoreSize { objects: tables.records.len() as u64, postings, ..Default::default() })
     }
 }
 

@@ -62,7 +62,9 @@ pub trait Metastore: Send + Sync + fmt::Debug {
     /// subjects have no posting in `new`, and unless kept, `old` is forgotten.
     async fn succeed(&self, succession: &Succession) -> Result<(), MetastoreError>;
 
-    /// Forgets versions, records and postings, physically: their bytes do not remain in free pages.
+    /// Forgets versions, records and postings, at once. Storage that keeps the postings of many versions
+    /// together may hold theirs until it is written anew, which it is when they are many, and by
+    /// [`Metastore::scrub`].
     async fn forget(
         &self,
         dataset: &DatasetName,
@@ -186,6 +188,8 @@ pub struct MetastoreSize {
     pub postings: u64,
     /// Bytes on disk.
     pub size_bytes: u64,
+    /// In how many sorted runs the postings lie, each of which a lookup asks; where it knows.
+    pub runs: Option<u64>,
 }
 
 /// A metastore refused or failed.

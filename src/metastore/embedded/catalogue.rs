@@ -1,15 +1,18 @@
 //! The catalogue: which object versions are recorded, and what their scans said.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
+use super::batch::Recording;
 use super::failure::{damaged, failure};
-use super::postings::{self, CopyPosition};
+use super::runs;
 use super::schema::{DEAD, LIVE, PENDING};
 use crate::domain::Timestamp;
 use crate::domain::dataset::{DatasetName, ScanSettings};
 use crate::domain::object::{ETag, ObjectKey, ObjectVersion, VersionId};
-use crate::domain::posting::{RowPosting, ScanOutcome, ScannedObject};
+use crate::domain::posting::{ScanOutcome, ScannedObject};
 use crate::metastore::MetastoreError;
 
 type Result<T> = std::result::Result<T, MetastoreError>;
@@ -17,8 +20,6 @@ type Result<T> = std::result::Result<T, MetastoreError>;
 /// What a row of the catalogue keeps as a document.
 #[derive(Serialize, Deserialize)]
 struct ScanDocument {
-    size_bytes: u64,
-    modified_at: Timestamp,
     settings: ScanSettings,
     scanned_at: Timestamp,
     outcome: ScanOutcome,
@@ -26,8 +27,6 @@ struct ScanDocument {
 
 fn write_document(scanned: &ScannedObject) -> Result<String> {
     let document = ScanDocument {
-        size_bytes: scanned.object.size_bytes,
-        modified_at: scanned.object.modified_at,
         settings: scanned.settings.clone(),
         scanned_at: scanned.scanned_at,
         outcome: scanned.outcome.clone(),
@@ -35,37 +34,30 @@ fn write_document(scanned: &ScannedObject) -> Result<String> {
     serde_json::to_string(&document).map_err(|_| damaged("a scan"))
 }
 
-/// A recording under way: the writer it belongs to, and its number there.
-#[derive(Clone, Debug)]
-pub(super) struct Recording {
-    pub(super) writer: String,
-    pub(super) number: i64,
+const COLUMNS: &str = "key, version, etag, size_bytes, modified_at, scan";
+
+fn entry(row: &Row<'_>) -> Result<ScannedObject> {
+    let object = version(row)?;
+    let scan: String = row.get(5).map_err(|error| failure("be read", error))?;
+    let scan: ScanDocument = serde_json::from_str(&scan).map_err(|_| damaged("a scan"))?;
+    let ScanDocument { settings, scanned_at, outcome } = scan;
+    Ok(ScannedObject { object, settings, scanned_at, outcome })
 }
 
-/// A row of the catalogue.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) id: i64,
-    pub(super) scanned: ScannedObject,
-}
-
-const COLUMNS: &str = "id, key, version, etag, scan";
-
-fn entry(row: &Row<'_>) -> Result<Entry> {
-    let columns = || -> rusqlite::Result<(i64, Vec<u8>, String, String, String)> {
+/// The first five of the columns.
+fn version(row: &Row<'_>) -> Result<ObjectVersion> {
+    let columns = || -> rusqlite::Result<(Vec<u8>, String, String, i64, String)> {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
     };
-    let (id, key, version, etag, scan) = columns().map_err(|error| failure("be read", error))?;
-    let scan: ScanDocument = serde_json::from_str(&scan).map_err(|_| damaged("a scan"))?;
-    let object = ObjectVersion {
+    let (key, version, etag, size_bytes, modified_at) =
+        columns().map_err(|error| failure("be read", error))?;
+    Ok(ObjectVersion {
         key: ObjectKey::new(key),
         version: VersionId::new(version),
         etag: ETag::new(etag),
-        size_bytes: scan.size_bytes,
-        modified_at: scan.modified_at,
-    };
-    let ScanDocument { settings, scanned_at, outcome, .. } = scan;
-    Ok(Entry { id, scanned: ScannedObject { object, settings, scanned_at, outcome } })
+        size_bytes: size_bytes.cast_unsigned(),
+        modified_at: modified_at.parse().map_err(|_| damaged("a moment"))?,
+    })
 }
 
 /// The number of a dataset, made where it has none.
@@ -79,10 +71,10 @@ pub(super) fn dataset_id(connection: &Connection, dataset: &DatasetName) -> Resu
     Ok(connection.last_insert_rowid())
 }
 
-fn known_dataset(connection: &Connection, dataset: &DatasetName) -> Result<Option<i64>> {
+pub(super) fn known_dataset(connection: &Connection, dataset: &DatasetName) -> Result<Option<i64>> {
     connection
-        .query_row("SELECT id FROM datasets WHERE name = ?1", [dataset.as_str()], |row| row.get(0))
-        .optional()
+        .prepare_cached("SELECT id FROM datasets WHERE name = ?1")
+        .and_then(|mut select| select.query_row([dataset.as_str()], |row| row.get(0)).optional())
         .map_err(|error| failure("be read", error))
 }
 
@@ -101,52 +93,77 @@ pub(super) fn datasets(connection: &Connection) -> Result<Vec<DatasetName>> {
     Ok(names.into_iter().map(DatasetName::new).collect())
 }
 
-/// The live row of exactly this version.
+/// The number of exactly this version, where it is live.
 pub(super) fn find(
     connection: &Connection,
     dataset: i64,
     object: &ObjectVersion,
-) -> Result<Option<Entry>> {
+) -> Result<Option<u64>> {
     let occupant = occupant(connection, dataset, object)?;
-    Ok(occupant.filter(|entry| entry.scanned.object.etag == object.etag))
+    Ok(occupant.filter(|(_, etag)| etag == object.etag.as_str()).map(|(number, _)| number))
 }
 
-/// The live row of this key and version id, whatever its ETag.
+/// The number of the live row of this key and version id, and its ETag.
 fn occupant(
     connection: &Connection,
     dataset: i64,
     object: &ObjectVersion,
-) -> Result<Option<Entry>> {
-    let mut select = connection
-        .prepare(&format!(
-            "SELECT {COLUMNS} FROM objects
-             WHERE dataset = ?1 AND key = ?2 AND version = ?3 AND state = 1"
-        ))
-        .map_err(|error| failure("be read", error))?;
-    let mut rows = select
-        .query(params![dataset, object.key.as_bytes(), object.version.as_str()])
-        .map_err(|error| failure("be read", error))?;
-    match rows.next().map_err(|error| failure("be read", error))? {
-        Some(row) => entry(row).map(Some),
-        None => Ok(None),
-    }
+) -> Result<Option<(u64, String)>> {
+    connection
+        .prepare_cached(
+            "SELECT id, etag FROM objects
+             WHERE dataset = ?1 AND key = ?2 AND version = ?3 AND state = 1",
+        )
+        .and_then(|mut select| {
+            let place = params![dataset, object.key.as_bytes(), object.version.as_str()];
+            let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?));
+            select.query_row(place, read).optional()
+        })
+        .map_err(|error| failure("be read", error))
 }
 
-/// The live row of this number.
-pub(super) fn live(connection: &Connection, id: i64) -> Result<Option<(DatasetName, Entry)>> {
+/// What is known of the live row of this number.
+pub(super) fn scanned(connection: &Connection, number: u64) -> Result<ScannedObject> {
+    let fail = |error| failure("be read", error);
     let mut select = connection
-        .prepare(
-            "SELECT objects.id, key, version, etag, scan, datasets.name
+        .prepare(&format!("SELECT {COLUMNS} FROM objects WHERE id = ?1"))
+        .map_err(fail)?;
+    let mut rows = select.query([number.cast_signed()]).map_err(fail)?;
+    let row = rows.next().map_err(fail)?.ok_or_else(|| damaged("no row of an object"))?;
+    entry(row)
+}
+
+/// The version that has this number, where it is live.
+pub(super) fn live(
+    connection: &Connection,
+    number: u64,
+) -> Result<Option<(DatasetName, ObjectVersion)>> {
+    let fail = |error| failure("be read", error);
+    let mut select = connection
+        .prepare_cached(
+            "SELECT key, version, etag, size_bytes, modified_at, datasets.name
              FROM objects JOIN datasets ON datasets.id = dataset
              WHERE objects.id = ?1 AND state = 1",
         )
-        .map_err(|error| failure("be read", error))?;
-    let mut rows = select.query([id]).map_err(|error| failure("be read", error))?;
-    let Some(row) = rows.next().map_err(|error| failure("be read", error))? else {
-        return Ok(None);
+        .map_err(fail)?;
+    let mut rows = select.query([number.cast_signed()]).map_err(fail)?;
+    let Some(row) = rows.next().map_err(fail)? else { return Ok(None) };
+    let name: String = row.get(5).map_err(fail)?;
+    Ok(Some((DatasetName::new(name), version(row)?)))
+}
+
+/// How many rows the postings of each object name that is in the catalogue, with its state.
+pub(super) fn counts(connection: &Connection) -> Result<HashMap<u64, (i64, u64)>> {
+    let select = || -> rusqlite::Result<HashMap<u64, (i64, u64)>> {
+        connection
+            .prepare("SELECT id, state, postings FROM objects")?
+            .query_map([], |row| {
+                let (id, postings): (i64, i64) = (row.get(0)?, row.get(2)?);
+                Ok((id.cast_unsigned(), (row.get(1)?, postings.cast_unsigned())))
+            })?
+            .collect()
     };
-    let name: String = row.get(5).map_err(|error| failure("be read", error))?;
-    Ok(Some((DatasetName::new(name), entry(row)?)))
+    select().map_err(|error| failure("be read", error))
 }
 
 /// Every live row of these keys.
@@ -166,24 +183,10 @@ pub(super) fn of_keys(
     for key in keys {
         let mut rows = select.query(params![dataset, key.as_bytes()]).map_err(fail)?;
         while let Some(row) = rows.next().map_err(fail)? {
-            found.push(entry(row)?.scanned);
+            found.push(entry(row)?);
         }
     }
     Ok(found)
-}
-
-/// Some postings of exactly this version, and where the next begin.
-pub(super) fn told(
-    connection: &Connection,
-    dataset: &DatasetName,
-    object: &ObjectVersion,
-    after: Option<&CopyPosition>,
-) -> Result<(Vec<RowPosting>, Option<CopyPosition>)> {
-    let Some(dataset) = known_dataset(connection, dataset)? else { return Ok(Default::default()) };
-    match find(connection, dataset, object)? {
-        Some(entry) => postings::some_of(connection, entry.id, after, 4096),
-        None => Ok(Default::default()),
-    }
 }
 
 /// Which live rows a page holds.
@@ -212,7 +215,7 @@ pub(super) fn page(
     after: &PagePosition,
     choice: Choice,
     limit: usize,
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<ScannedObject>> {
     let Some(dataset) = known_dataset(connection, dataset)? else { return Ok(Vec::new()) };
     let (condition, key, version): (_, &[u8], &str) = match after {
         PagePosition::Start => ("(key, version) >= (?2, ?3)", b"", ""),
@@ -249,160 +252,197 @@ pub(super) enum PagePosition {
     Version(ObjectKey, VersionId),
 }
 
-/// The number of a recording's row, made where it has none; and whether it was.
-pub(super) fn pending(
+/// Notes that postings of a recording are in a run; its row is made where it has none.
+pub(super) fn spill(
     connection: &Connection,
-    dataset: &DatasetName,
-    object: &ObjectVersion,
+    number: u64,
     recording: &Recording,
-) -> Result<(i64, bool)> {
-    if let Some(id) = find_pending(connection, recording)? {
-        return Ok((id, false));
-    }
+    writer: String,
+    postings: u64,
+) -> Result<()> {
+    let Recording { dataset, object, .. } = recording;
     let dataset = dataset_id(connection, dataset)?;
     connection
-        .execute(
-            "INSERT INTO objects (dataset, key, version, etag, state, writer, recording, postings, scan)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, '')",
-            params![
+        .prepare_cached(
+            "INSERT INTO objects (id, dataset, key, version, etag, size_bytes, modified_at, state,
+                                  writer, postings, scan)
+             VALUES (?1, ?2, ?3, ?4, ?5, 0, '', ?6, ?7, ?8, '')
+             ON CONFLICT (id) DO UPDATE SET postings = postings + excluded.postings",
+        )
+        .and_then(|mut insert| {
+            insert.execute(params![
+                number.cast_signed(),
                 dataset,
                 object.key.as_bytes(),
                 object.version.as_str(),
                 object.etag.as_str(),
                 PENDING,
-                recording.writer,
-                recording.number
-            ],
-        )
-        .map_err(|error| failure("be written", error))?;
-    Ok((connection.last_insert_rowid(), true))
+                writer,
+                postings.cast_signed()
+            ])
+        })
+        .map(drop)
+        .map_err(|error| failure("be written", error))
 }
 
-/// The number of a recording's row.
-pub(super) fn find_pending(connection: &Connection, recording: &Recording) -> Result<Option<i64>> {
-    connection
-        .query_row(
-            "SELECT id FROM objects
-             WHERE state <> 1 AND state = ?1 AND writer = ?2 AND recording = ?3",
-            params![PENDING, recording.writer, recording.number],
-            |row| row.get(0),
-        )
-        .optional()
-        .map_err(|error| failure("be read", error))
-}
-
-/// Makes a row live in place of whatever has its key and version id: the pending row `id`, or a new
-/// one. Answers its number.
+/// Makes a version live, under a number that has no row and with so many postings, in place of
+/// whatever has its key and version id.
 pub(super) fn publish(
     connection: &Connection,
     dataset: &DatasetName,
     scanned: &ScannedObject,
-    id: Option<i64>,
-) -> Result<i64> {
-    let dataset = dataset_id(connection, dataset)?;
+    (number, postings): (u64, u64),
+) -> Result<()> {
+    let dataset = make_room(connection, dataset, &scanned.object)?;
     let object = &scanned.object;
-    if let Some(replaced) = occupant(connection, dataset, object)? {
-        bury(connection, replaced.id)?;
-    }
     let scan = write_document(scanned)?;
-    let Some(id) = id else {
-        connection
-            .execute(
-                "INSERT INTO objects (dataset, key, version, etag, state, postings, scan)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)",
-                params![
-                    dataset,
-                    object.key.as_bytes(),
-                    object.version.as_str(),
-                    object.etag.as_str(),
-                    LIVE,
-                    scan
-                ],
-            )
-            .map_err(|error| failure("be written", error))?;
-        return Ok(connection.last_insert_rowid());
-    };
+    connection
+        .prepare_cached(
+            "INSERT INTO objects (id, dataset, key, version, etag, size_bytes, modified_at, state,
+                                  postings, scan)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )
+        .and_then(|mut insert| {
+            insert.execute(params![
+                number.cast_signed(),
+                dataset,
+                object.key.as_bytes(),
+                object.version.as_str(),
+                object.etag.as_str(),
+                object.size_bytes.cast_signed(),
+                object.modified_at.to_string(),
+                LIVE,
+                postings.cast_signed(),
+                scan
+            ])
+        })
+        .map(drop)
+        .map_err(|error| failure("be written", error))
+}
+
+/// Makes a pending row live. Answers whether it is there still.
+pub(super) fn reveal(
+    connection: &Connection,
+    dataset: &DatasetName,
+    scanned: &ScannedObject,
+    (number, postings): (u64, u64),
+) -> Result<bool> {
+    make_room(connection, dataset, &scanned.object)?;
+    let object = &scanned.object;
+    let scan = write_document(scanned)?;
     connection
         .execute(
-            "UPDATE objects SET state = ?2, writer = NULL, recording = NULL, scan = ?3 WHERE id = ?1",
-            params![id, LIVE, scan],
+            "UPDATE objects SET state = ?2, writer = NULL, postings = ?3, size_bytes = ?4,
+                                modified_at = ?5, scan = ?6
+             WHERE id = ?1 AND state = ?7",
+            params![
+                number.cast_signed(),
+                LIVE,
+                postings.cast_signed(),
+                object.size_bytes.cast_signed(),
+                object.modified_at.to_string(),
+                scan,
+                PENDING
+            ],
         )
-        .map_err(|error| failure("be written", error))?;
-    Ok(id)
+        .map(|changed| changed == 1)
+        .map_err(|error| failure("be written", error))
+}
+
+/// Buries what has the key and version id, and answers the dataset's number.
+fn make_room(
+    connection: &Connection,
+    dataset: &DatasetName,
+    object: &ObjectVersion,
+) -> Result<i64> {
+    let dataset = dataset_id(connection, dataset)?;
+    if let Some((replaced, _)) = occupant(connection, dataset, object)? {
+        bury(connection, replaced)?;
+    }
+    Ok(dataset)
 }
 
 /// Gives a live row another version, in place of whatever has its key and version id.
 pub(super) fn rename(
     connection: &Connection,
     dataset: i64,
-    old: Entry,
+    number: u64,
     new: &ObjectVersion,
 ) -> Result<()> {
-    if let Some(replaced) = occupant(connection, dataset, new)?
-        && replaced.id != old.id
+    if let Some((replaced, _)) = occupant(connection, dataset, new)?
+        && replaced != number
     {
-        bury(connection, replaced.id)?;
+        bury(connection, replaced)?;
     }
-    let scanned = ScannedObject { object: new.clone(), ..old.scanned };
     connection
         .execute(
-            "UPDATE objects SET key = ?2, version = ?3, etag = ?4, scan = ?5 WHERE id = ?1",
+            "UPDATE objects SET key = ?2, version = ?3, etag = ?4, size_bytes = ?5, modified_at = ?6
+             WHERE id = ?1",
             params![
-                old.id,
+                number.cast_signed(),
                 new.key.as_bytes(),
                 new.version.as_str(),
                 new.etag.as_str(),
-                write_document(&scanned)?
+                new.size_bytes.cast_signed(),
+                new.modified_at.to_string()
             ],
         )
         .map(drop)
         .map_err(|error| failure("be written", error))
 }
 
-/// Takes a row and its postings out of every reader's sight; [`sweep`] removes them.
-pub(super) fn bury(connection: &Connection, id: i64) -> Result<()> {
+/// Takes a row and its postings out of every reader's sight; a merge removes them.
+pub(super) fn bury(connection: &Connection, number: u64) -> Result<()> {
+    let died = runs::raise(connection, runs::DEATHS, 1)?;
+    connection
+        .prepare_cached(
+            "UPDATE objects SET state = ?2, writer = NULL, died = ?3 WHERE id = ?1 AND state <> ?2",
+        )
+        .and_then(|mut update| update.execute(params![number.cast_signed(), DEAD, died]))
+        .map(drop)
+        .map_err(|error| failure("be written", error))
+}
+
+/// Takes rows away from the count of those that an object's postings name.
+pub(super) fn shrink(connection: &Connection, number: u64, removed: u64) -> Result<()> {
     connection
         .execute(
-            "UPDATE objects SET state = ?2, writer = NULL, recording = NULL WHERE id = ?1",
-            params![id, DEAD],
+            "UPDATE objects SET postings = postings - ?2 WHERE id = ?1",
+            params![number.cast_signed(), removed.cast_signed()],
         )
         .map(drop)
         .map_err(|error| failure("be written", error))
 }
 
-/// Adds to the count of rows that an object's postings name, or takes away.
-pub(super) fn count(connection: &Connection, id: i64, change: i64) -> Result<()> {
-    connection
-        .execute("UPDATE objects SET postings = postings + ?2 WHERE id = ?1", params![id, change])
-        .map(drop)
-        .map_err(|error| failure("be written", error))
+/// The numbers of dead objects, ascending.
+pub(super) fn dead(connection: &Connection) -> Result<Vec<u64>> {
+    let select = || -> rusqlite::Result<Vec<u64>> {
+        connection
+            .prepare("SELECT id FROM objects WHERE state <> 1 AND state = ?1 ORDER BY id")?
+            .query_map([DEAD], |row| row.get(0).map(i64::cast_unsigned))?
+            .collect()
+    };
+    select().map_err(|error| failure("be read", error))
 }
 
-/// Removes at most `limit` records of dead objects' postings, and the dead objects that have none
-/// left. Answers whether more remains.
-pub(super) fn sweep(connection: &Connection, limit: usize) -> Result<bool> {
-    let mut left = limit;
-    loop {
-        let dead: Option<i64> = connection
-            .query_row(
-                "SELECT id FROM objects WHERE state <> 1 AND state = ?1 LIMIT 1",
-                [DEAD],
-                |row| row.get(0),
-            )
-            .optional()
-            .map_err(|error| failure("be read", error))?;
-        let Some(id) = dead else { return Ok(false) };
-        if left == 0 {
-            return Ok(true);
-        }
-        let removed = postings::remove_some(connection, id, left)?;
-        if removed < left {
-            connection
-                .execute("DELETE FROM objects WHERE id = ?1", [id])
-                .map_err(|error| failure("be written", error))?;
-        }
-        left -= removed;
-    }
+/// Whether any object is dead.
+pub(super) fn has_dead(connection: &Connection) -> Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM objects WHERE state <> 1 AND state = ?1 LIMIT 1")
+        .and_then(|mut select| select.exists([DEAD]))
+        .map_err(|error| failure("be read", error))
+}
+
+/// Removes the rows of dead objects of which no run holds a posting any more.
+pub(super) fn forget_dead(connection: &Connection) -> Result<()> {
+    connection
+        .execute(
+            "DELETE FROM objects WHERE state <> 1 AND state = ?1
+             AND died <= coalesce((SELECT min(cleaned) FROM runs), died)",
+            [DEAD],
+        )
+        .map(drop)
+        .map_err(|error| failure("be written", error))
 }
 
 /// The writers that have something under way.
@@ -418,11 +458,12 @@ pub(super) fn writers(connection: &Connection) -> Result<Vec<String>> {
 
 /// Buries whatever a writer had under way.
 pub(super) fn bury_writer(connection: &Connection, writer: &str) -> Result<()> {
+    let died = runs::raise(connection, runs::DEATHS, 1)?;
     connection
         .execute(
-            "UPDATE objects SET state = ?2, writer = NULL, recording = NULL
+            "UPDATE objects SET state = ?2, writer = NULL, died = ?4
              WHERE state <> 1 AND state = ?1 AND writer = ?3",
-            params![PENDING, DEAD, writer],
+            params![PENDING, DEAD, writer, died],
         )
         .map(drop)
         .map_err(|error| failure("be written", error))

@@ -1,5 +1,7 @@
 //! SQLite's errors as the metastore's, by what the caller can do about them.
 
+use std::io::ErrorKind;
+
 use rusqlite::ErrorCode;
 
 use crate::metastore::{MetastoreError, MetastoreErrorKind};
@@ -18,6 +20,20 @@ pub(super) fn failure(what: &str, error: rusqlite::Error) -> MetastoreError {
             (MetastoreErrorKind::Other, "its files cannot be opened for writing")
         }
         _ => (MetastoreErrorKind::Other, "the database failed"),
+    };
+    MetastoreError::new(kind, format!("the index could not {what}: {advice}")).caused_by(error)
+}
+
+/// An error of a file of the index, met while doing `what`.
+pub(super) fn file_failure(what: &str, error: std::io::Error) -> MetastoreError {
+    let (kind, advice) = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+            (MetastoreErrorKind::Unavailable, "the disk is full")
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            (MetastoreErrorKind::Other, "its files cannot be opened for writing")
+        }
+        _ => (MetastoreErrorKind::Other, "the disk failed"),
     };
     MetastoreError::new(kind, format!("the index could not {what}: {advice}")).caused_by(error)
 }

@@ -1,26 +1,36 @@
-//! The index in a folder of this machine: one SQLite database. It knows postings and catalogue and
-//! how to keep both whole through a crash; it never knows an identifier, only digests.
+//! The index in a folder of this machine: a catalogue in SQLite, and beside it runs of packed postings.
+//! It knows postings and catalogue and how to keep both whole through a crash; it never knows an
+//! identifier, only the first 64 bits of digests.
 //!
-//! Readers have connections of their own and see what was last committed; all writing of a process goes
-//! through one thread (`writer`), writers of several processes wait for each other. What
-//! is forgotten is overwritten (`secure_delete`) and leaves the log before the call returns. A page
-//! that SQLite rearranged may still hold a copy of a few digests in its unused part, so
-//! [`Metastore::scrub`] writes the whole database anew (`VACUUM`).
+//! - A run (`run`) is a file of postings in ascending order, a few bytes each. It is written once, put on
+//!   the disk, and only then named by the catalogue, in the transaction that makes the objects visible
+//!   whose postings it holds (`flush`). A posting counts if its object is live, whatever runs it is in.
+//! - All recordings of a process share one batch in memory (`batch`), so that many small objects cost one
+//!   run, and a large one no more memory. What is in a run before its object is committed belongs to an
+//!   object that is pending, which nobody sees, and is garbage once its writer is gone (`owner`).
+//! - Runs are merged in the background (`merger`), which drops the postings of dead objects. Readers use
+//!   the runs that the catalogue names when they begin, and never wait.
+//! - An erased subject's postings are taken out of the blocks that hold them, in place (`redo`).
+//!
+//! All writing of a process goes through one thread (`writer`); writers of several processes wait for
+//! each other by SQLite's lock. Postings of forgotten objects go when their runs are merged;
+//! [`Metastore::scrub`] sees to that at once, and writes the catalogue anew.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use rusqlite::{Connection, OptionalExtension as _};
 
-use self::catalogue::{Choice, Entry, PagePosition};
-use self::failure::failure;
-use self::postings::Finder;
+use self::catalogue::{Choice, PagePosition};
+use self::failure::{damaged, failure};
+use self::files::Files;
+use self::lookup::Search;
+use self::merger::Scope;
 use self::recorder::EmbeddedRecorder;
+use self::run::Run;
 use self::writer::{Session, Writer};
 use super::{
     Metastore, MetastoreError, MetastoreErrorKind, MetastoreSize, MetastoreStream, ObjectPostings,
@@ -30,25 +40,35 @@ use crate::domain::dataset::DatasetName;
 use crate::domain::identifier::{IdentifierDigest, KeyCheck};
 use crate::domain::object::{ObjectKey, ObjectVersion};
 use crate::domain::posting::{Posting, ScannedObject};
-use crate::domain::row::{RowNumber, RowSet};
 
+mod batch;
 mod catalogue;
+mod check;
+mod dump;
 mod failure;
+mod files;
+mod flush;
+mod lookup;
+mod merge;
+mod merger;
 mod owner;
-mod packing;
-mod postings;
 mod recorder;
+mod redo;
+mod run;
+mod runs;
 mod schema;
 mod succession;
 mod writer;
+
+pub use check::IndexCheck;
 
 type Result<T> = std::result::Result<T, MetastoreError>;
 
 /// How many records one page of [`Metastore::indexed`] reads at once.
 const PAGE: usize = 1000;
 
-/// How many rows one step of [`Metastore::lookup`] reads before it hands them on.
-const ROWS: usize = 1 << 20;
+/// How often a reader begins anew because runs that it was to read were merged away.
+const SNAPSHOTS: usize = 1000;
 
 /// How many keys one snapshot looks up.
 const KEYS: usize = 10_000;
@@ -56,15 +76,41 @@ const KEYS: usize = 10_000;
 /// How many object versions one transaction forgets.
 const FORGET: usize = 1000;
 
+/// How an index in a folder is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How many postings wait in memory before they are written, 16 bytes each; as many again may come in
+    /// while these are written.
+    pub postings: usize,
+    /// How many runs there may be before some are merged.
+    pub runs: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { postings: 2 << 20, runs: 12 }
+    }
+}
+
 /// The index in a folder.
 pub struct Embedded {
     shared: Arc<Shared>,
+    writer: Arc<Writer>,
 }
 
 struct Shared {
-    folder: PathBuf,
-    writer: Arc<Writer>,
+    files: Arc<Files>,
     readers: Mutex<Vec<Connection>>,
+}
+
+/// The part of a digest that a posting keeps: its first 64 bits.
+fn subject_of(digest: &IdentifierDigest) -> u64 {
+    u64::from_be_bytes(digest.as_bytes().first_chunk().copied().unwrap_or_default())
+}
+
+/// A digest as far as a posting knows it.
+fn digest_of(subject: u64) -> IdentifierDigest {
+    IdentifierDigest::from_bytes((u128::from(subject) << 64).to_be_bytes())
 }
 
 impl Embedded {
@@ -75,13 +121,39 @@ impl Embedded {
     /// [`MetastoreErrorKind::WrongVersion`] where a newer Lacuna or another program made the database,
     /// [`MetastoreErrorKind::Corrupt`] where it is damaged, others where the folder cannot be used.
     pub fn open(folder: &Path) -> Result<Self> {
+        Self::open_with(folder, Settings::default())
+    }
+
+    /// Opens the index in this folder, to be kept in another way than usual. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Embedded::open`].
+    pub fn open_with(folder: &Path, settings: Settings) -> Result<Self> {
         schema::prepare(folder)?;
-        let shared = Shared {
-            folder: folder.to_owned(),
-            writer: Arc::new(Writer::new(folder)?),
-            readers: Mutex::new(Vec::new()),
-        };
-        Ok(Self { shared: Arc::new(shared) })
+        let files = Arc::new(Files::new(folder));
+        redo::settle_left_over(folder, &files)?;
+        let writer = Arc::new(Writer::new(folder, &files, settings)?);
+        Ok(Self { shared: Arc::new(Shared { files, readers: Mutex::default() }), writer })
+    }
+
+    /// Merges all runs into one, without what is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// Where the disk fails or is full; what was indexed stays as it was.
+    pub async fn compact(&self) -> Result<()> {
+        self.writer.clear(Scope::All).await
+    }
+
+    /// Reads the whole index and compares it with itself: every checksum, the order of postings, and the
+    /// count of each object's postings.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read at all. What is read and found damaged is the answer.
+    pub async fn check(&self) -> Result<IndexCheck> {
+        check::check(&self.shared).await
     }
 
     async fn write<T, F>(&self, work: F) -> Result<T>
@@ -89,13 +161,13 @@ impl Embedded {
         T: Send + 'static,
         F: FnOnce(&mut Session) -> Result<T> + Send + 'static,
     {
-        self.shared.writer.run(work).await
+        self.writer.run(work).await
     }
 }
 
 impl fmt::Debug for Embedded {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Embedded({})", self.shared.folder.display())
+        write!(formatter, "Embedded({})", self.shared.files.folder().display())
     }
 }
 
@@ -110,7 +182,7 @@ impl Shared {
             let pooled = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = match pooled {
                 Some(connection) => connection,
-                None => schema::open_reader(&self.folder)?,
+                None => schema::open_reader(self.files.folder())?,
             };
             let answer = within_snapshot(&connection, work);
             self.readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
@@ -124,6 +196,31 @@ impl Shared {
 }
 
 impl Shared {
+    /// Runs `work` likewise, with the runs that the catalogue names at that moment.
+    async fn read_runs<T, F>(self: Arc<Self>, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &[Arc<Run>]) -> Result<T> + Send + 'static,
+    {
+        let mut work = Some(work);
+        for _ in 0..SNAPSHOTS {
+            let shared = Arc::clone(&self);
+            let attempt = move |connection: &Connection| {
+                let Some(runs) = runs::open_all(connection, &shared.files)? else {
+                    return Ok((work, None));
+                };
+                let answer = work.take().map(|work| work(connection, &runs)).transpose()?;
+                Ok((work, answer))
+            };
+            let (unused, answer) = Arc::clone(&self).read(attempt).await?;
+            match answer {
+                Some(answer) => return Ok(answer),
+                None => work = unused,
+            }
+        }
+        Err(damaged("no file of a run"))
+    }
+
     /// The records of a dataset from a place on, a page at a time.
     fn pages(
         self: &Arc<Self>,
@@ -182,7 +279,7 @@ impl Metastore for Embedded {
             format!(
                 "the index in {} was filled under another digest key: configure that key, or name a \
                  new metastore and index again",
-                self.shared.folder.display()
+                self.shared.files.folder().display()
             ),
         ))
     }
@@ -192,27 +289,24 @@ impl Metastore for Embedded {
         dataset: &DatasetName,
         object: &ObjectVersion,
     ) -> Result<Box<dyn Recorder>> {
-        let writer = Arc::clone(&self.shared.writer);
-        Ok(Box::new(EmbeddedRecorder::new(writer, dataset.clone(), object.clone())))
+        let writer = Arc::clone(&self.writer);
+        Ok(Box::new(EmbeddedRecorder::begin(writer, dataset, object).await?))
     }
 
     async fn succeed(&self, succession: &Succession) -> Result<()> {
-        succession::succeed(&self.shared.writer, succession).await?;
-        self.shared.writer.purge().await
+        self.writer.succeed(succession.clone()).await
     }
 
     async fn forget(&self, dataset: &DatasetName, objects: &[ObjectVersion]) -> Result<()> {
-        self.write(Session::bury_lost_writers).await?;
         for some in objects.chunks(FORGET) {
             let (dataset, some) = (dataset.clone(), some.to_vec());
             self.write(move |session| bury_all(session, &dataset, &some)).await?;
         }
-        self.shared.writer.purge().await
+        Ok(())
     }
 
     async fn scrub(&self) -> Result<()> {
-        self.write(Session::bury_lost_writers).await?;
-        self.shared.writer.scrub().await
+        self.writer.clear(Scope::Dead).await
     }
 
     fn lookup(&self, digests: &[IdentifierDigest]) -> MetastoreStream<Posting> {
@@ -220,17 +314,27 @@ impl Metastore for Embedded {
         digests.sort_unstable();
         digests.dedup();
         let shared = Arc::clone(&self.shared);
-        let search = Search { digests: digests.into(), next: 0, after: 0 };
-        let pages = stream::try_unfold(search, move |search| {
+        let pages = stream::try_unfold(Search::new(digests), move |search| {
             let shared = Arc::clone(&shared);
             async move {
-                if search.next == search.digests.len() {
+                if search.is_over() {
                     return Ok(None);
                 }
-                shared.read(move |connection| search.step(connection)).await.map(Some)
+                let step = move |connection: &Connection, runs: &[Arc<Run>]| {
+                    search.step(connection, runs)
+                };
+                shared.read_runs(step).await.map(Some)
             }
         });
         pages.map_ok(|found| stream::iter(found.into_iter().map(Ok))).try_flatten().boxed()
+    }
+
+    fn postings(
+        &self,
+        dataset: &DatasetName,
+        objects: &[ObjectVersion],
+    ) -> MetastoreStream<ObjectPostings> {
+        dump::postings(&self.shared, dataset, objects)
     }
 
     fn indexed(
@@ -269,51 +373,33 @@ impl Metastore for Embedded {
         pages.try_filter(|scanned| std::future::ready(!scanned.is_whole())).boxed()
     }
 
-    fn postings(
-        &self,
-        dataset: &DatasetName,
-        objects: &[ObjectVersion],
-    ) -> MetastoreStream<ObjectPostings> {
-        let (shared, dataset) = (Arc::clone(&self.shared), dataset.clone());
-        let objects: Arc<[ObjectVersion]> = objects.into();
-        let pieces = stream::try_unfold((0, None), move |(place, after)| {
-            let (shared, dataset, objects) = (shared.clone(), dataset.clone(), objects.clone());
-            async move {
-                let Some(object) = objects.get(place).cloned() else { return Ok(None) };
-                let read = move |connection: &Connection| {
-                    catalogue::told(connection, &dataset, &object, after.as_ref())
-                };
-                let (postings, next) = shared.read(read).await?;
-                let next = next.map_or((place + 1, None), |next| (place, Some(next)));
-                Ok(Some((ObjectPostings { place, postings }, next)))
-            }
-        });
-        pieces.try_filter(|piece| std::future::ready(!piece.postings.is_empty())).boxed()
-    }
-
     async fn datasets(&self) -> Result<Vec<DatasetName>> {
         Arc::clone(&self.shared).read(catalogue::datasets).await
     }
 
     async fn size(&self) -> Result<MetastoreSize> {
-        let (objects, postings) = Arc::clone(&self.shared).read(catalogue::totals).await?;
-        let path = schema::catalogue_path(&self.shared.folder);
-        let size_bytes = ["", "-wal"].iter().map(|suffix| {
+        let read = |connection: &Connection| {
+            Ok((catalogue::totals(connection)?, runs::all(connection)?))
+        };
+        let ((objects, postings), runs) = Arc::clone(&self.shared).read(read).await?;
+        let path = schema::catalogue_path(self.shared.files.folder());
+        let catalogue = ["", "-wal"].iter().map(|suffix| {
             let mut path = path.clone().into_os_string();
             path.push(suffix);
             std::fs::metadata(path).map_or(0, |metadata| metadata.len())
         });
-        Ok(MetastoreSize { objects, postings, size_bytes: size_bytes.sum() })
+        let of_runs = runs.iter().map(|run| run::size_of(run.facts.blocks));
+        let size_bytes = catalogue.chain(of_runs).sum();
+        Ok(MetastoreSize { objects, postings, size_bytes, runs: Some(runs.len() as u64) })
     }
 }
 
 /// The records of a page, and where the next one begins.
-fn with_position(page: Vec<Entry>) -> (Vec<ScannedObject>, Option<PagePosition>) {
-    let next = page.last().filter(|_| page.len() == PAGE).map(|entry| {
-        let object = &entry.scanned.object;
-        PagePosition::Version(object.key.clone(), object.version.clone())
+fn with_position(page: Vec<ScannedObject>) -> (Vec<ScannedObject>, Option<PagePosition>) {
+    let next = page.last().filter(|_| page.len() == PAGE).map(|scanned| {
+        PagePosition::Version(scanned.object.key.clone(), scanned.object.version.clone())
     });
-    (page.into_iter().map(|entry| entry.scanned).collect(), next)
+    (page, next)
 }
 
 fn bound_key(connection: &Connection) -> Result<Option<String>> {
@@ -336,78 +422,12 @@ fn bind_key(connection: &Connection, key: String) -> Result<String> {
 
 fn bury_all(session: &mut Session, dataset: &DatasetName, objects: &[ObjectVersion]) -> Result<()> {
     let connection = &session.connection;
-    let dataset = catalogue::dataset_id(connection, dataset)?;
+    let Some(dataset) = catalogue::known_dataset(connection, dataset)? else { return Ok(()) };
     for object in objects {
-        if let Some(entry) = catalogue::find(connection, dataset, object)? {
-            catalogue::bury(connection, entry.id)?;
+        if let Some(number) = catalogue::find(connection, dataset, object)? {
+            catalogue::bury(connection, number)?;
         }
     }
-    session.litter();
+    session.nudge_merger();
     Ok(())
-}
-
-/// A lookup under way. It reads in steps, each a snapshot of its own, so that a slow consumer never
-/// holds up the removal of what was forgotten. Object numbers only grow, so a step misses nothing
-/// that was there when the lookup began.
-struct Search {
-    digests: Arc<[IdentifierDigest]>,
-    /// Which digest is read next.
-    next: usize,
-    /// The last object that was read for it.
-    after: i64,
-}
-
-impl Search {
-    fn step(mut self, connection: &Connection) -> Result<(Vec<Posting>, Self)> {
-        let mut finder = Finder::new(connection)?;
-        let mut objects = Objects { connection, known: HashMap::new() };
-        let mut found = Vec::new();
-        let mut rows_left = ROWS;
-        while let Some(&digest) = self.digests.get(self.next) {
-            let mut last = self.after;
-            finder.find(&digest, self.after, |object, rows| {
-                last = object;
-                rows_left = rows_left.saturating_sub(rows.len() + 1);
-                found.extend(objects.posting(digest, object, rows)?);
-                Ok(rows_left > 0)
-            })?;
-            if rows_left == 0 {
-                self.after = last;
-                return Ok((found, self));
-            }
-            self.next += 1;
-            self.after = 0;
-        }
-        Ok((found, self))
-    }
-}
-
-/// The live objects that a step of a lookup has met.
-struct Objects<'c> {
-    connection: &'c Connection,
-    known: HashMap<i64, Option<(DatasetName, ObjectVersion)>>,
-}
-
-impl Objects<'_> {
-    /// The posting, if the object is live.
-    fn posting(
-        &mut self,
-        digest: IdentifierDigest,
-        object: i64,
-        rows: Vec<RowNumber>,
-    ) -> Result<Option<Posting>> {
-        let known = match self.known.entry(object) {
-            Slot::Occupied(slot) => slot.into_mut(),
-            Slot::Vacant(slot) => {
-                let live = catalogue::live(self.connection, object)?;
-                slot.insert(live.map(|(dataset, entry)| (dataset, entry.scanned.object)))
-            }
-        };
-        Ok(known.as_ref().zip(RowSet::new(rows)).map(|((dataset, object), rows)| Posting {
-            digest,
-            dataset: dataset.clone(),
-            object: object.clone(),
-            rows,
-        }))
-    }
 }

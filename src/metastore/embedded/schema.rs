@@ -15,7 +15,7 @@ use crate::metastore::{MetastoreError, MetastoreErrorKind};
 const APPLICATION: i32 = 0x4c41_4355;
 
 /// The version of the tables below (SQLite's `user_version`).
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// How long a writer waits for another process's, and a purge for readers of the old bytes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,33 +27,40 @@ pub(super) const LIVE: i64 = 1;
 /// The state of an object's row: to be removed with its postings.
 pub(super) const DEAD: i64 = 2;
 
-/// Object ids are never used twice (`AUTOINCREMENT`), so that a posting can never come to belong to
-/// another object. `scan` is the JSON of a `ScanDocument`. `by_object` finds what to remove.
+/// Objects are numbered from a counter and no number is used twice, so that a posting can never come to
+/// belong to another object. `died` and `cleaned` are readings of the counter `deaths`: a run holds no
+/// posting of an object that died no later than the run was cleaned. A run is claimed by who merges it.
 const TABLES: &str = "
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE datasets (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE objects (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,
     dataset INTEGER NOT NULL REFERENCES datasets (id),
     key BLOB NOT NULL,
     version TEXT NOT NULL,
     etag TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    modified_at TEXT NOT NULL,
     state INTEGER NOT NULL,
     writer TEXT,
-    recording INTEGER,
+    died INTEGER,
     postings INTEGER NOT NULL,
     scan TEXT NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX live ON objects (dataset, key, version) WHERE state = 1;
-CREATE INDEX unsettled ON objects (state, writer, recording) WHERE state <> 1;
-CREATE TABLE postings (
-    digest BLOB NOT NULL,
-    object INTEGER NOT NULL,
-    first_row INTEGER NOT NULL,
-    rows BLOB NOT NULL,
-    PRIMARY KEY (digest, object, first_row)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX by_object ON postings (object);
+CREATE INDEX unsettled ON objects (state, writer) WHERE state <> 1;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    file TEXT NOT NULL UNIQUE,
+    blocks INTEGER NOT NULL,
+    postings INTEGER NOT NULL,
+    lowest INTEGER NOT NULL,
+    highest INTEGER NOT NULL,
+    cleaned INTEGER NOT NULL,
+    claim TEXT
+) STRICT;
+CREATE TABLE redo (file TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 ";
 
 /// The file of the catalogue within the metastore's folder.
@@ -166,8 +173,9 @@ fn check_version(connection: &Connection, folder: &Path) -> Result<(), Metastore
         (APPLICATION, version) => Err(MetastoreError::new(
             MetastoreErrorKind::WrongVersion,
             format!(
-                "the index in {} has layout {version}, which this lacuna no longer reads: name a \
-                 new metastore and index again",
+                "the index in {} was written by an older lacuna (layout {version}, this one reads \
+                 {VERSION}): delete that folder or name a new metastore in the configuration, and \
+                 index again",
                 folder.display()
             ),
         )),
@@ -193,7 +201,7 @@ pub(super) fn open_writer(folder: &Path) -> Result<Connection, MetastoreError> {
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "secure_delete", true)?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        connection.pragma_update(None, "cache_size", -32 * 1024)
+        connection.pragma_update(None, "cache_size", -8 * 1024)
     };
     settle().map_err(|error| failure("be opened", error))?;
     Ok(connection)

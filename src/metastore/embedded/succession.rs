@@ -2,171 +2,164 @@
 //! erased.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use super::catalogue::{self, Entry, Recording};
-use super::postings::{self, CopyPosition};
-use super::recorder::bury;
-use super::writer::{Session, Writer};
-use crate::domain::identifier::IdentifierDigest;
+use rusqlite::Connection;
+
+use super::failure::again;
+use super::merge::Merged;
+use super::redo::{self, Pair};
+use super::run::RunWriter;
+use super::runs::{self, DEATHS};
+use super::writer::{Order, Session};
+use super::{catalogue, subject_of};
 use crate::domain::posting::ScannedObject;
-use crate::metastore::{MetastoreError, MetastoreErrorKind, Succession};
+use crate::metastore::packing::PackedPosting;
+use crate::metastore::{MetastoreError, Succession};
 
 type Result<T> = std::result::Result<T, MetastoreError>;
 
-/// How many records of postings one transaction copies.
-const COPY: usize = 50_000;
-
-/// How often a copy is begun anew when the old version's record changes under it.
-const ATTEMPTS: usize = 8;
-
-/// Carries out a succession, but for the removal of what died by it.
-pub(super) async fn succeed(writer: &Arc<Writer>, succession: &Succession) -> Result<()> {
-    let succession = Arc::new(succession.clone());
-    for _ in 0..ATTEMPTS {
-        let order = Arc::clone(&succession);
-        let Some(old) = writer.run(move |session| settle(session, &order)).await? else {
-            return Ok(());
-        };
-        if copy(writer, &succession, old).await? {
-            return Ok(());
-        }
-    }
-    Err(MetastoreError::new(
-        MetastoreErrorKind::Unavailable,
-        format!(
-            "{}: its record changes all the time, so the index could not follow its rewrite: \
-             try again",
-            succession.old.key
-        ),
-    ))
+/// What is left to do for a succession.
+enum Step {
+    Done,
+    /// The postings of the version with this number are to be copied.
+    Copy(u64),
 }
 
-/// Does all that one transaction can do; answers the record of the old version where its postings
-/// are to be copied.
-fn settle(session: &mut Session, succession: &Succession) -> Result<Option<Entry>> {
-    let Succession { dataset, old, new, erased, .. } = succession;
-    let connection = &session.connection;
-    let number = catalogue::dataset_id(connection, dataset)?;
-    let old_entry = match old.is_same_version(new) {
-        true => None,
-        false => catalogue::find(connection, number, old)?,
-    };
-    let new_entry = catalogue::find(connection, number, new)?;
-    match (old_entry, new_entry) {
-        (None, None) => {}
-        (old_entry, Some(new_entry)) => {
-            drop_subjects(session, new_entry.id, erased)?;
-            if let Some(old_entry) = old_entry
-                && !keeps_old(succession)
-            {
-                catalogue::bury(&session.connection, old_entry.id)?;
+impl Session {
+    /// Carries out successions: those that copy nothing together, the others one by one.
+    pub(super) fn succeed_all(&mut self, orders: Vec<Order>) {
+        let together = self.begin().and_then(|()| self.settle_all(&orders));
+        let copies = match together {
+            Ok(steps) => steps,
+            Err(error) => {
+                for order in orders {
+                    let _ = order.reply.send(Err(again(&error)));
+                }
+                return;
+            }
+        };
+        for (order, is_copy) in orders.into_iter().zip(copies) {
+            let answer = if is_copy { self.succeed_alone(&order.succession) } else { Ok(()) };
+            let _ = order.reply.send(answer);
+        }
+        self.nudge_merger();
+    }
+
+    /// Does what needs no copy; answers which ones do.
+    fn settle_all(&mut self, orders: &[Order]) -> Result<Vec<bool>> {
+        let (copies, has_removed) = self.transact(|session| {
+            let mut pairs = Vec::new();
+            let mut copies = Vec::with_capacity(orders.len());
+            for order in orders {
+                let step = settle(&session.connection, &order.succession, &mut pairs)?;
+                copies.push(matches!(step, Step::Copy(_)));
+            }
+            Ok((copies, session.take_out(pairs)?))
+        })?;
+        self.carry_out(has_removed)?;
+        Ok(copies)
+    }
+
+    fn succeed_alone(&mut self, succession: &Succession) -> Result<()> {
+        let mut files = Vec::new();
+        let ended = self.transact(|session| {
+            let mut pairs = Vec::new();
+            match settle(&session.connection, succession, &mut pairs)? {
+                Step::Done => session.take_out(pairs),
+                Step::Copy(old) => session.copy(succession, old, &mut files).map(|()| false),
+            }
+        });
+        if ended.is_err() {
+            files.iter().for_each(|file| self.drop_unknown(file));
+        }
+        self.carry_out(ended?)
+    }
+
+    /// Takes the postings of these pairs out of the runs and of the counts. Answers whether any goes
+    /// when the transaction has ended.
+    fn take_out(&self, mut pairs: Vec<Pair>) -> Result<bool> {
+        pairs.sort_unstable();
+        pairs.dedup();
+        let mut removed = redo::take_out(&self.connection, &self.files, &pairs)?;
+        removed.sort_unstable_by_key(|posting| posting.object);
+        for same in removed.chunk_by(|left, right| left.object == right.object) {
+            catalogue::shrink(&self.connection, same[0].object, same.len() as u64)?;
+        }
+        Ok(!removed.is_empty())
+    }
+
+    /// Has the redo file carried out that the last transaction named.
+    fn carry_out(&mut self, has_removed: bool) -> Result<()> {
+        if has_removed { self.transact(|_| Ok(())) } else { Ok(()) }
+    }
+
+    /// Copies the old version's postings, less the erased, to a number of its own.
+    fn copy(
+        &self,
+        succession: &Succession,
+        old: u64,
+        files: &mut Vec<String>,
+    ) -> Result<()> {
+        let connection = &self.connection;
+        let number = runs::raise(connection, runs::OBJECTS, 1)?.cast_unsigned();
+        let erased: HashSet<u64> = succession.erased.iter().map(subject_of).collect();
+        let mut records = runs::all(connection)?;
+        records.retain(|run| (run.facts.lowest..=run.facts.highest).contains(&old));
+        let mut postings = Merged::new(runs::open_some(&self.files, &records)?)?;
+        let mut run = RunWriter::new(&self.files)?;
+        let mut count = 0;
+        while let Some(posting) = postings.next()? {
+            if posting.object == old && !erased.contains(&posting.subject) {
+                run.push(PackedPosting { object: number, ..posting })?;
+                count += 1;
             }
         }
-        (Some(old_entry), None) if keeps_old(succession) => return Ok(Some(old_entry)),
-        (Some(old_entry), None) => {
-            let id = old_entry.id;
-            catalogue::rename(connection, number, old_entry, new)?;
-            drop_subjects(session, id, erased)?;
+        let cleaned = runs::counter(connection, DEATHS)?;
+        if let Some(run) = run.finish()? {
+            files.push(run.file.clone());
+            runs::add(connection, &run, cleaned)?;
         }
+        let scanned = catalogue::scanned(connection, old)?;
+        let scanned = ScannedObject { object: succession.new.clone(), ..scanned };
+        catalogue::publish(connection, &succession.dataset, &scanned, (number, count))
     }
-    session.litter();
-    Ok(None)
+}
+
+/// Does all that the catalogue alone can do, and adds the postings that are to go to `pairs`.
+fn settle(
+    connection: &Connection,
+    succession: &Succession,
+    pairs: &mut Vec<Pair>,
+) -> Result<Step> {
+    let Succession { dataset, old, new, erased, .. } = succession;
+    let Some(dataset) = catalogue::known_dataset(connection, dataset)? else {
+        return Ok(Step::Done);
+    };
+    let old_number = match old.is_same_version(new) {
+        true => None,
+        false => catalogue::find(connection, dataset, old)?,
+    };
+    let new_number = catalogue::find(connection, dataset, new)?;
+    let remains = match (old_number, new_number) {
+        (None, None) => return Ok(Step::Done),
+        (Some(old), None) if keeps_old(succession) => return Ok(Step::Copy(old)),
+        (Some(old), None) => {
+            catalogue::rename(connection, dataset, old, new)?;
+            old
+        }
+        (old, Some(new)) => {
+            if let Some(old) = old.filter(|_| !keeps_old(succession)) {
+                catalogue::bury(connection, old)?;
+            }
+            new
+        }
+    };
+    pairs.extend(erased.iter().map(|digest| (subject_of(digest), remains)));
+    Ok(Step::Done)
 }
 
 /// A version that was overwritten in place is gone, whatever the caller says.
 fn keeps_old(succession: &Succession) -> bool {
     let Succession { old, new, keeps_old, .. } = succession;
     *keeps_old && (&old.key, &old.version) != (&new.key, &new.version)
-}
-
-fn drop_subjects(session: &Session, id: i64, erased: &[IdentifierDigest]) -> Result<()> {
-    let removed = postings::remove_subjects(&session.connection, id, erased)?;
-    catalogue::count(&session.connection, id, -removed.cast_signed())
-}
-
-/// Copies the old version's postings to a pending record of the new one and makes it live. Answers
-/// `false` where the old version's record was replaced meanwhile.
-async fn copy(writer: &Arc<Writer>, succession: &Arc<Succession>, old: Entry) -> Result<bool> {
-    let number = writer.next_recording();
-    let _undo = Undo { writer: Arc::clone(writer), number };
-    let erased: Arc<HashSet<_>> = Arc::new(succession.erased.iter().copied().collect());
-    let mut position = None;
-    loop {
-        let step = Step {
-            succession: Arc::clone(succession),
-            old: old.id,
-            erased: Arc::clone(&erased),
-            number,
-            after: position.take(),
-        };
-        position = writer.run(move |session| step.run(session)).await?;
-        if position.is_none() {
-            break;
-        }
-    }
-    let scanned = ScannedObject { object: succession.new.clone(), ..old.scanned };
-    let order = Arc::clone(succession);
-    writer.run(move |session| publish(session, &order, old.id, (&scanned, number))).await
-}
-
-struct Step {
-    succession: Arc<Succession>,
-    old: i64,
-    erased: Arc<HashSet<IdentifierDigest>>,
-    number: i64,
-    after: Option<CopyPosition>,
-}
-
-impl Step {
-    fn run(self, session: &mut Session) -> Result<Option<CopyPosition>> {
-        let Succession { dataset, new, .. } = &*self.succession;
-        let recording = Recording { writer: session.writer_name()?, number: self.number };
-        let connection = &session.connection;
-        let (id, _) = catalogue::pending(connection, dataset, new, &recording)?;
-        let copied = postings::copy_some(
-            connection,
-            (self.old, id),
-            &self.erased,
-            self.after.as_ref(),
-            COPY,
-        )?;
-        catalogue::count(connection, id, copied.rows.cast_signed())?;
-        Ok(copied.next)
-    }
-}
-
-fn publish(
-    session: &mut Session,
-    succession: &Succession,
-    old: i64,
-    (scanned, number): (&ScannedObject, i64),
-) -> Result<bool> {
-    let recording = Recording { writer: session.writer_name()?, number };
-    let connection = &session.connection;
-    let is_unchanged = catalogue::live(connection, old)?
-        .is_some_and(|(_, entry)| entry.scanned.object.is_same_version(&succession.old));
-    let pending = catalogue::find_pending(connection, &recording)?;
-    let (true, Some(id)) = (is_unchanged, pending) else { return Ok(false) };
-    let dataset = catalogue::dataset_id(connection, &succession.dataset)?;
-    if catalogue::find(connection, dataset, &succession.new)?.is_some() {
-        // Somebody scanned the new version meanwhile, which is worth more than a copy.
-        return Ok(false);
-    }
-    catalogue::publish(connection, &succession.dataset, scanned, Some(id))?;
-    session.litter();
-    Ok(true)
-}
-
-/// Buries a recording that is still pending when this is dropped.
-struct Undo {
-    writer: Arc<Writer>,
-    number: i64,
-}
-
-impl Drop for Undo {
-    fn drop(&mut self) {
-        let number = self.number;
-        self.writer.post(move |session| bury(session, number));
-    }
 }

@@ -1,48 +1,60 @@
 //! The one connection of a process that writes, on a thread of its own.
 //!
-//! Jobs that wait at the same time share a transaction, so that many small objects cost one flush of
-//! the disk. Each job is a savepoint: what fails undoes itself alone.
+//! What waits at the same time shares a transaction, so that many small objects cost one flush of the
+//! disk. A job is a savepoint: what fails undoes itself alone.
 
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::catalogue;
-use super::failure::{again, failure};
-use super::owner::{self, Owner};
+use super::batch::Batch;
+use super::failure::again;
+use super::files::Files;
+use super::merger::{Merger, Scope};
+use super::redo;
 use super::schema::open_writer;
-use crate::metastore::{MetastoreError, MetastoreErrorKind};
+use super::{Settings, catalogue, runs};
+use crate::metastore::{MetastoreError, MetastoreErrorKind, Succession};
 
 type Result<T> = std::result::Result<T, MetastoreError>;
 
 /// How many jobs may share a transaction.
 const GROUP: usize = 64;
 
-/// How many records of dead postings one transaction removes.
-const SWEEP: usize = 20_000;
+/// How many commits share a transaction at most.
+const COMMITS: usize = 4096;
+
+/// How long the next commit is waited for, while there are recordings that may want one.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// How many numbers of objects are reserved at once: at first, and at most.
+const NUMBERS: (i64, i64) = (64, 4096);
 
 /// Hands jobs to the writing thread. Dropping it waits for the jobs in flight.
 pub(super) struct Writer {
     messages: Mutex<Option<Sender<Message>>>,
     thread: Option<JoinHandle<()>>,
-    recordings: AtomicI64,
+    batch: Arc<Batch>,
+    merger: Option<Arc<Merger>>,
 }
 
 enum Message {
     Job(Job),
-    Clean(Clean),
+    /// Something waits in the batch.
+    Flush,
+    Succeed(Order),
 }
 
-/// A request to copy the log into the database and to empty it.
-struct Clean {
-    /// Whether the database is written anew before.
-    is_deep: bool,
-    reply: oneshot::Sender<Result<()>>,
+/// A succession, and who waits for it.
+pub(super) struct Order {
+    pub(super) succession: Succession,
+    pub(super) reply: oneshot::Sender<Result<()>>,
 }
 
 /// Runs within the transaction and answers whether its changes stand, and whom to tell when the
@@ -58,15 +70,19 @@ struct Done {
 type Tell = Box<dyn FnOnce(Option<&MetastoreError>) + Send>;
 
 impl Writer {
-    /// A writer on the database of this folder.
-    pub(super) fn new(folder: &Path) -> Result<Self> {
-        let connection = open_writer(folder)?;
+    /// A writer on the index of this folder.
+    pub(super) fn new(folder: &Path, files: &Arc<Files>, settings: Settings) -> Result<Self> {
+        let batch = Arc::new(Batch::new(settings.postings));
+        let merger = Arc::new(Merger::new(folder, files, settings)?);
         let session = Session {
-            connection,
-            folder: folder.to_owned(),
-            owner: None,
+            connection: open_writer(folder)?,
+            files: Arc::clone(files),
+            batch: Arc::clone(&batch),
+            merger: Arc::clone(&merger),
+            settings,
+            waiting: VecDeque::new(),
+            numbers: NUMBERS.0,
             is_begun: false,
-            has_garbage: true,
         };
         let (sender, receiver) = channel();
         let thread = std::thread::Builder::new()
@@ -76,16 +92,44 @@ impl Writer {
                 MetastoreError::new(MetastoreErrorKind::Other, "no thread for the index")
                     .caused_by(error)
             })?;
-        Ok(Self {
-            messages: Mutex::new(Some(sender)),
-            thread: Some(thread),
-            recordings: AtomicI64::new(1),
-        })
+        let messages = Mutex::new(Some(sender));
+        Ok(Self { messages, thread: Some(thread), batch, merger: Some(merger) })
     }
 
-    /// A number that no other recording of this writer has.
-    pub(super) fn next_recording(&self) -> i64 {
-        self.recordings.fetch_add(1, Ordering::Relaxed)
+    /// The postings under way.
+    pub(super) fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// Has the batch written, soon.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.send(Message::Flush)
+    }
+
+    /// Reserves numbers of objects for the recordings to come.
+    pub(super) async fn reserve_numbers(&self) -> Result<()> {
+        let numbers = self.run(|session| {
+            let count = session.numbers;
+            session.numbers = (count * 4).min(NUMBERS.1);
+            let last = runs::raise(&session.connection, runs::OBJECTS, count)?;
+            Ok((last - count + 1).cast_unsigned()..(last + 1).cast_unsigned())
+        });
+        self.batch.refill(numbers.await?);
+        Ok(())
+    }
+
+    /// Carries out a succession.
+    pub(super) async fn succeed(&self, succession: Succession) -> Result<()> {
+        let (reply, receiver) = oneshot::channel();
+        self.send(Message::Succeed(Order { succession, reply }))?;
+        receiver.await.map_err(|_| stopped())?
+    }
+
+    /// Writes runs anew, off this thread.
+    pub(super) async fn clear(&self, scope: Scope) -> Result<()> {
+        self.run(Session::bury_lost_writers).await?;
+        let Some(merger) = &self.merger else { return Err(stopped()) };
+        merger.clear(scope).await.map_err(|_| stopped())?
     }
 
     /// Runs a job in a transaction and answers when it is on the disk. Once called, the job runs
@@ -120,23 +164,6 @@ impl Writer {
         })));
     }
 
-    /// Removes all dead postings, and their bytes from the log.
-    pub(super) async fn purge(&self) -> Result<()> {
-        self.clean(false).await
-    }
-
-    /// The same, and every unused byte of the database with it.
-    pub(super) async fn scrub(&self) -> Result<()> {
-        self.clean(true).await
-    }
-
-    async fn clean(&self, is_deep: bool) -> Result<()> {
-        while self.run(|session| catalogue::sweep(&session.connection, SWEEP)).await? {}
-        let (reply, receiver) = oneshot::channel();
-        self.send(Message::Clean(Clean { is_deep, reply }))?;
-        receiver.await.map_err(|_| stopped())?
-    }
-
     fn send(&self, message: Message) -> Result<()> {
         let messages = self.messages.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let sender = messages.as_ref().ok_or_else(stopped)?;
@@ -155,96 +182,154 @@ impl Drop for Writer {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        drop(self.merger.take());
     }
 }
 
 /// What a job works with.
 pub(super) struct Session {
     pub(super) connection: Connection,
-    folder: PathBuf,
-    owner: Option<Owner>,
+    pub(super) files: Arc<Files>,
+    pub(super) batch: Arc<Batch>,
+    merger: Arc<Merger>,
+    settings: Settings,
+    /// Messages that came while others were done.
+    waiting: VecDeque<Message>,
+    /// How many numbers are reserved next.
+    numbers: i64,
     is_begun: bool,
-    has_garbage: bool,
 }
 
 impl Session {
     /// The name that this process's unfinished recordings bear.
-    pub(super) fn writer_name(&mut self) -> Result<String> {
-        if self.owner.is_none() {
-            let owner =
-                Owner::new(&self.folder).map_err(|error| lock_failure(error, &self.folder))?;
-            self.owner = Some(owner);
-        }
-        Ok(self.owner.as_ref().map(|owner| owner.name().to_owned()).unwrap_or_default())
+    pub(super) fn writer(&self) -> Result<String> {
+        self.files.writer()
     }
 
-    /// The name, if there was ever an unfinished recording.
-    pub(super) fn known_writer_name(&self) -> Option<String> {
-        self.owner.as_ref().map(|owner| owner.name().to_owned())
-    }
-
-    /// Says that dead rows are there, to be swept when nothing else is to do.
-    pub(super) fn litter(&mut self) {
-        self.has_garbage = true;
-    }
-
-    /// Buries what writers left that are no more.
+    /// Buries what writers left that are no more, and removes files that nobody names.
     pub(super) fn bury_lost_writers(&mut self) -> Result<()> {
         for writer in catalogue::writers(&self.connection)? {
-            let is_own = self.owner.as_ref().is_some_and(|owner| owner.name() == writer);
-            let is_lost = !is_own
-                && !owner::is_alive(&self.folder, &writer)
-                    .map_err(|error| lock_failure(error, &self.folder))?;
-            if is_lost {
+            if !self.files.is_alive(&writer)? {
                 catalogue::bury_writer(&self.connection, &writer)?;
-                self.litter();
+            }
+        }
+        // Under the lock, so that no writer that lived when the files were listed can name one since.
+        let mut named: Vec<String> = runs::redos(&self.connection)?;
+        named.extend(runs::all(&self.connection)?.into_iter().map(|run| run.facts.file));
+        for (writer, file) in self.files.list()? {
+            if !named.contains(&file) && !self.files.is_alive(&writer)? {
+                self.files.remove(&file);
             }
         }
         Ok(())
     }
 
+    /// Removes a file of this writer, unless the catalogue names it after all.
+    pub(super) fn drop_unknown(&self, file: &str) {
+        let is_known = redo::transact(&self.connection, &self.files, || {
+            Ok(runs::all(&self.connection)?.iter().any(|run| run.facts.file == file))
+        });
+        if let Ok(false) = is_known {
+            self.files.remove(file);
+        }
+    }
+
+    /// Lets merges catch up, where far more runs have come than there should be. Blocks.
+    pub(super) fn await_merges(&self) -> Result<()> {
+        if runs::all(&self.connection)?.len() >= 2 * self.settings.runs {
+            self.merger.settle();
+        }
+        Ok(())
+    }
+
+    pub(super) fn nudge_merger(&self) {
+        self.merger.nudge();
+    }
+
     fn serve(mut self, messages: &Receiver<Message>) {
-        while let Some(message) = self.next(messages) {
-            let (jobs, clean) = gather(message, messages);
-            if !jobs.is_empty() {
-                self.run_group(jobs);
-            }
-            if let Some(Clean { is_deep, reply }) = clean {
-                let rewritten = if is_deep { self.execute("VACUUM") } else { Ok(()) };
-                let _ = reply.send(rewritten.and_then(|()| self.truncate_log()));
+        while let Some(message) = self.waiting.pop_front().or_else(|| messages.recv().ok()) {
+            match message {
+                Message::Job(job) => {
+                    let jobs = self.gather(Vec::from([job]), messages, |message| match message {
+                        Message::Job(job) => Ok(job),
+                        other => Err(other),
+                    });
+                    self.run_group(jobs);
+                }
+                Message::Succeed(order) => {
+                    let orders = self.gather(Vec::from([order]), messages, |message| match message {
+                        Message::Succeed(order) => Ok(order),
+                        other => Err(other),
+                    });
+                    self.succeed_all(orders);
+                }
+                Message::Flush => {
+                    self.await_commits(messages);
+                    self.flush();
+                }
             }
         }
     }
 
-    /// The next message; while there is none, dead rows are swept. Nothing is swept before the first
-    /// message: a process that only reads never writes.
-    fn next(&mut self, messages: &Receiver<Message>) -> Option<Message> {
-        while self.is_begun && self.has_garbage {
-            match messages.try_recv() {
-                Ok(message) => return Some(message),
-                Err(TryRecvError::Disconnected) => return None,
-                Err(TryRecvError::Empty) => {
-                    let swept =
-                        self.transact(|session| catalogue::sweep(&session.connection, SWEEP));
-                    self.has_garbage = swept.unwrap_or(false);
+    /// Adds what waits already and is of the same kind; what is not waits for its turn.
+    fn gather<T>(
+        &mut self,
+        mut gathered: Vec<T>,
+        messages: &Receiver<Message>,
+        kind: impl Fn(Message) -> std::result::Result<T, Message>,
+    ) -> Vec<T> {
+        while gathered.len() < GROUP {
+            let Some(next) = self.waiting.pop_front().or_else(|| messages.try_recv().ok()) else {
+                break;
+            };
+            match kind(next) {
+                Ok(next) => gathered.push(next),
+                Err(other) => {
+                    self.waiting.push_front(other);
+                    break;
                 }
             }
         }
-        messages.recv().ok()
+        gathered
+    }
+
+    /// Waits while more commits come: a run of many objects costs hardly more than one of a few.
+    fn await_commits(&mut self, messages: &Receiver<Message>) {
+        loop {
+            let waiting = self.batch.waiting();
+            if waiting.is_ripe || waiting.commits == 0 || waiting.commits >= COMMITS {
+                return;
+            }
+            match messages.recv_timeout(PAUSE) {
+                Ok(Message::Flush) => {}
+                Ok(other) => {
+                    self.waiting.push_back(other);
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Does what the first writing of a process begins with.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        if !self.is_begun {
+            self.transact(Self::bury_lost_writers)?;
+            self.is_begun = true;
+        }
+        Ok(())
     }
 
     fn run_group(&mut self, jobs: Vec<Job>) {
         let mut waiting = jobs.into_iter();
         let mut tell = Vec::new();
-        let ended = self.transact(|session| {
-            if !session.is_begun {
-                session.bury_lost_writers()?;
-                session.is_begun = true;
-            }
-            for job in waiting.by_ref() {
-                tell.push(session.run_job(job)?);
-            }
-            Ok(())
+        let ended = self.begin().and_then(|()| {
+            self.transact(|session| {
+                for job in waiting.by_ref() {
+                    tell.push(session.run_job(job)?);
+                }
+                Ok(())
+            })
         });
         for tell in tell {
             tell(ended.as_ref().err());
@@ -257,71 +342,21 @@ impl Session {
     }
 
     fn run_job(&mut self, job: Job) -> Result<Tell> {
-        self.execute("SAVEPOINT job")?;
+        redo::execute(&self.connection, "SAVEPOINT job")?;
         let Done { stands, tell } = job(Ok(self));
         let end = if stands { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
-        if let Err(error) = self.execute(end) {
+        if let Err(error) = redo::execute(&self.connection, end) {
             tell(Some(&error));
             return Err(error);
         }
         Ok(tell)
     }
 
-    fn transact<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        self.execute("BEGIN IMMEDIATE")?;
-        let ended = work(self).and_then(|answer| self.execute("COMMIT").map(|()| answer));
-        if ended.is_err() && !self.connection.is_autocommit() {
-            self.execute("ROLLBACK")?;
-        }
-        ended
+    pub(super) fn transact<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let begun = redo::begin(&self.connection, &self.files)?;
+        let answer = work(self);
+        begun.end(&self.connection, &self.files, answer)
     }
-
-    fn execute(&self, statement: &str) -> Result<()> {
-        self.connection.execute_batch(statement).map_err(|error| failure("be written", error))
-    }
-
-    /// Copies the log into the database and empties it, so that no deleted byte stays in it.
-    fn truncate_log(&self) -> Result<()> {
-        let busy: i64 = self
-            .connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-            .map_err(|error| failure("be cleaned", error))?;
-        if busy == 0 {
-            return Ok(());
-        }
-        Err(MetastoreError::new(
-            MetastoreErrorKind::Unavailable,
-            "what was forgotten still stands in the index's log, since another process has been \
-             reading for too long: try again",
-        ))
-    }
-}
-
-/// The jobs that wait already, up to a request to clean.
-fn gather(first: Message, messages: &Receiver<Message>) -> (Vec<Job>, Option<Clean>) {
-    let mut jobs = Vec::new();
-    let mut message = first;
-    loop {
-        match message {
-            Message::Job(job) => jobs.push(job),
-            Message::Clean(clean) => return (jobs, Some(clean)),
-        }
-        if jobs.len() == GROUP {
-            return (jobs, None);
-        }
-        match messages.try_recv() {
-            Ok(next) => message = next,
-            Err(_) => return (jobs, None),
-        }
-    }
-}
-
-fn lock_failure(error: std::io::Error, folder: &Path) -> MetastoreError {
-    MetastoreError::new(
-        MetastoreErrorKind::Other,
-        format!("no lock file can be kept in the index {}", folder.display()),
-    )
-    .caused_by(error)
 }
 
 #[cfg(test)]
@@ -329,14 +364,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::metastore::embedded::failure::failure;
     use crate::metastore::embedded::schema;
+
+    fn writer_in(folder: &Path) -> Writer {
+        schema::prepare(folder).expect("made");
+        let files = Arc::new(Files::new(folder));
+        Writer::new(folder, &files, Settings::default()).expect("a writer")
+    }
 
     /// Hazard N4: while another process writes for too long, the caller learns that it may try again.
     #[tokio::test]
     async fn a_busy_index_says_try_again() {
         let folder = tempfile::tempdir().expect("a folder");
-        schema::prepare(folder.path()).expect("made");
-        let writer = Writer::new(folder.path()).expect("a writer");
+        let writer = writer_in(folder.path());
         let hasten = |session: &mut Session| {
             let soon = session.connection.busy_timeout(Duration::from_millis(50));
             soon.map_err(|error| failure("be hastened", error))
@@ -354,8 +395,7 @@ mod tests {
     #[tokio::test]
     async fn a_failing_job_undoes_itself_alone() {
         let folder = tempfile::tempdir().expect("a folder");
-        schema::prepare(folder.path()).expect("made");
-        let writer = Writer::new(folder.path()).expect("a writer");
+        let writer = writer_in(folder.path());
         let insert = |name: &'static str, fails: bool| {
             writer.run(move |session| {
                 let statement = "INSERT INTO about VALUES (?1, '')";

@@ -104,6 +104,25 @@ impl<'a> BitReader<'a> {
         }
     }
 
+    /// Where the ones of a range stand, ascending.
+    pub fn ones(self, range: Range<u64>) -> impl Iterator<Item = u64> + use<'a> {
+        let (mut start, mut word) = (range.start, 0);
+        let mut next = range.start;
+        std::iter::from_fn(move || {
+            while word == 0 {
+                if next >= range.end {
+                    return None;
+                }
+                let width = (range.end - next).min(64);
+                (start, word) = (next, self.get(next, width));
+                next += width;
+            }
+            let at = start + u64::from(word.trailing_zeros());
+            word &= word - 1;
+            Some(at)
+        })
+    }
+
     /// Where the set bit number `rank` of the range stands, once its words went through `turned`.
     fn select(&self, range: Range<u64>, mut rank: u64, turned: fn(u64) -> u64) -> Option<u64> {
         let mut at = range.start;
@@ -151,6 +170,7 @@ mod tests {
             let reader = BitReader::new(&bytes);
             let range = start..bytes.len() as u64 * 8;
             let ones: Vec<u64> = range.clone().filter(|at| reader.get(*at, 1) == 1).collect();
+            prop_assert!(reader.ones(range.clone()).eq(ones.iter().copied()));
             let zeros: Vec<u64> = range.clone().filter(|at| reader.get(*at, 1) == 0).collect();
             for rank in 0..=ones.len() {
                 prop_assert_eq!(reader.one_at(range.clone(), rank as u64), ones.get(rank).copied());

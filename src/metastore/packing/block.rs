@@ -71,7 +71,8 @@ impl BlockBuilder {
         Some((self.postings.first()?.subject, self.postings.last()?.subject))
     }
 
-    /// Appends the block of what was taken to `out`, and begins the next.
+    /// Appends the block of what was taken to `out`, and begins the next. Without a posting there is no
+    /// block.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         let Some((first, last)) = self.subjects() else { return };
         let ((lowest_object, _), (lowest_row, _)) =
@@ -107,11 +108,22 @@ impl BlockBuilder {
         out.extend(lowest_row.to_le_bytes());
         out.extend(body.finish());
         out.resize(start + BLOCK_BYTES, 0);
-        let checksum = crc32fast::hash(&out[start + 4..]);
-        out[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
+        seal(&mut out[start..]);
         self.postings.clear();
         (self.subjects, self.objects, self.rows) = (0, None, None);
     }
+}
+
+/// Appends a block without a posting: it stands where all that a block held was taken out.
+pub fn push_empty(out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + BLOCK_BYTES, 0);
+    seal(&mut out[start..]);
+}
+
+fn seal(block: &mut [u8]) {
+    let checksum = crc32fast::hash(&block[4..]);
+    block[..4].copy_from_slice(&checksum.to_le_bytes());
 }
 
 fn widened(span: Option<(u64, u64)>, value: u64) -> (u64, u64) {
@@ -229,15 +241,20 @@ impl<'a> Block<'a> {
     fn is_sound(&self) -> bool {
         let widths = [self.list.low_bits, self.object_bits, self.row_bits];
         let bits = self.count * (1 + self.object_bits + self.row_bits) + self.list.total_bits();
-        self.count > 0
-            && (1..=self.count).contains(&self.list.count)
+        let is_empty = self.count == 0 && self.list.count == 0 && self.list.high_bits == 0;
+        (is_empty || (1..=self.count).contains(&self.list.count))
             && widths.iter().all(|bits| *bits <= 64)
             && bits <= BODY_BITS
     }
 
-    /// The lowest subject.
+    /// The lowest subject; in an empty block it means nothing.
     pub fn first_subject(&self) -> u64 {
         self.first
+    }
+
+    /// Whether it holds no posting.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// Appends the objects and rows of a subject to `out`. Answers whether postings of the subject
@@ -301,7 +318,10 @@ impl<'a> Block<'a> {
     }
 
     fn last_distance(&self) -> Option<u64> {
-        self.distances().last()
+        let position = self.list.count.checked_sub(1)?;
+        let high = self.count..self.count + self.list.high_bits;
+        let bucket = self.bits.one_at(high.clone(), position)?.checked_sub(high.start + position)?;
+        Some(checked_unshift(bucket, self.list.low_bits) | self.low_part(position))
     }
 
     /// The distances of all subjects from the first, ascending.
@@ -309,7 +329,7 @@ impl<'a> Block<'a> {
         let block = *self;
         let high = block.count..block.count + block.list.high_bits;
         let mut position = 0;
-        high.clone().filter(move |at| block.bits.get(*at, 1) == 1).map(move |at| {
+        self.bits.ones(high.clone()).map(move |at| {
             let bucket = at - high.start - position;
             let low = block.low_part(position);
             position += 1;
@@ -407,6 +427,39 @@ mod tests {
             bytes[at] ^= with;
             prop_assert!(Block::read(&bytes[..BLOCK_BYTES]).is_err());
         }
+    }
+
+    /// What is taken out of a block leaves room for the rest, whatever it is.
+    #[test]
+    fn a_part_of_a_block_is_a_block() {
+        let strategy = (postings(1500), any::<u64>());
+        proptest!(ProptestConfig::with_cases(32), |((postings, seed) in strategy)| {
+            let bytes = blocks_of(&postings);
+            for block in bytes.chunks(BLOCK_BYTES) {
+                let all: Vec<_> = Block::read(block).expect("sound").postings().collect();
+                let mut random = seed;
+                let mut rest = all;
+                while rest.len() > 1 {
+                    rest.retain(|_| {
+                        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(99);
+                        random >> 61 != 0
+                    });
+                    let mut builder = BlockBuilder::default();
+                    prop_assert!(rest.iter().all(|posting| builder.push(*posting)));
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn an_empty_block_holds_nothing() {
+        let mut bytes = Vec::new();
+        push_empty(&mut bytes);
+        let block = Block::read(&bytes).expect("sound");
+        assert!(block.is_empty() && block.postings().count() == 0);
+        let mut found = Vec::new();
+        assert!([0, 1, u64::MAX].iter().all(|subject| block.find(*subject, &mut found)));
+        assert_eq!(found, []);
     }
 
     /// Random subjects take few bytes a posting.

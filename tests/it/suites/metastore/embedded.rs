@@ -1,7 +1,11 @@
 //! The suite against the index in a folder, and what is true of that one alone.
 
+mod damage;
+mod kills;
+mod purging;
+
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
-use std::ops::Range;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +13,9 @@ use std::sync::Arc;
 
 use lacuna::domain::field::{BoundFields, IdentifierField};
 use lacuna::domain::identifier::{DigestKey, IdentifierType, Namespace, RawValue};
-use lacuna::metastore::embedded::Embedded;
+use lacuna::metastore::embedded::{Embedded, Settings};
+use lacuna::metastore::packing::PackedPosting;
+use lacuna::metastore::packing::block::{BLOCK_BYTES, Block};
 use lacuna::metastore::{Metastore, MetastoreErrorKind, Succession};
 
 use super::{
@@ -17,29 +23,94 @@ use super::{
     record, rows,
 };
 
-struct Folder(tempfile::TempDir);
+struct Folder {
+    temporary: tempfile::TempDir,
+    settings: Settings,
+}
 
 impl Folder {
     fn new() -> Self {
-        Self(tempfile::tempdir().expect("a folder"))
+        Self::with(Settings::default())
+    }
+
+    /// Where everything is written and merged at once.
+    fn busy() -> Self {
+        Self::with(BUSY)
+    }
+
+    fn with(settings: Settings) -> Self {
+        Self { temporary: tempfile::tempdir().expect("a folder"), settings }
     }
 
     fn path(&self) -> PathBuf {
-        self.0.path().join("deep/index")
+        self.temporary.path().join("deep/index")
     }
 
     fn embedded(&self) -> Embedded {
-        Embedded::open(&self.path()).expect("opened")
+        Embedded::open_with(&self.path(), self.settings).expect("opened")
     }
 }
 
+const BUSY: Settings = Settings { postings: 40_000, runs: 3 };
+
+/// Each time the storage is opened, what is there has to be sound.
 impl Storage for Folder {
     fn open(&self) -> Arc<dyn Metastore> {
-        Arc::new(self.embedded())
+        let embedded = self.embedded();
+        let checked = std::thread::scope(|scope| {
+            scope.spawn(|| block_on(sound(&embedded))).join()
+        });
+        checked.expect("sound");
+        Arc::new(embedded)
     }
+}
+
+async fn sound(metastore: &Embedded) {
+    let checked = metastore.check().await.expect("checked");
+    assert_eq!(checked.damage, [""; 0]);
 }
 
 metastore_suite!(Folder::new());
+
+mod busy {
+    use super::{Folder, metastore_suite};
+
+    metastore_suite!(Folder::busy());
+}
+
+/// Every posting that stands in a run of the index, in whatever run.
+fn postings_on_disk(folder: &Path) -> Vec<PackedPosting> {
+    let mut postings = Vec::new();
+    for path in runs_on_disk(folder) {
+        let bytes = std::fs::read(path).expect("read");
+        let blocks = bytes.len() / (BLOCK_BYTES + 8);
+        for block in bytes[..blocks * BLOCK_BYTES].chunks(BLOCK_BYTES) {
+            postings.extend(Block::read(block).expect("sound").postings());
+        }
+    }
+    postings
+}
+
+fn subjects_on_disk(folder: &Path) -> BTreeSet<u64> {
+    postings_on_disk(folder).into_iter().map(|posting| posting.subject).collect()
+}
+
+fn runs_on_disk(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths.filter(|path| path.extension().is_some_and(|kind| kind == "run")).collect()
+}
+
+/// The part of a digest that the index keeps.
+fn subject(number: u64) -> u64 {
+    u64::from_be_bytes(*digest(number).as_bytes().first_chunk().expect("eight bytes"))
+}
+
+/// Whether a subject's number stands anywhere on the disk, in either order of bytes.
+fn is_on_disk(bytes: &[u8], number: u64) -> bool {
+    let subject = subject(number);
+    contains(bytes, &subject.to_le_bytes()) || contains(bytes, &subject.to_be_bytes())
+}
 
 /// Every byte of every file of the index.
 fn bytes_on_disk(folder: &Path) -> Vec<u8> {
@@ -77,7 +148,9 @@ fn no_raw_identifier_is_on_the_disk() {
         let scanned = indexed(&object("a", "1", "e"), 1);
         record(&metastore, &dataset("d"), scanned, &[posting(found, 0)]).await.expect("recorded");
         let bytes = bytes_on_disk(&folder.path());
-        assert!(contains(&bytes, found.as_bytes()), "the test looks at the right files");
+        let subject: [u8; 8] = *found.as_bytes().first_chunk().expect("eight bytes");
+        let subject = u64::from_be_bytes(subject).to_le_bytes();
+        assert!(contains(&bytes, &subject), "the test looks at the right files");
         assert!(!contains(&bytes, canary.as_bytes()));
         assert!(!contains(&bytes, b"example.org"));
     });
@@ -102,15 +175,16 @@ fn what_is_forgotten_leaves_no_byte() {
         let erased: Vec<_> = (19 * 700..19 * 700 + 350).map(digest).collect();
         let order = Succession { dataset: name, old, new, erased, keeps_old: false };
         metastore.succeed(&order).await.expect("succeeded");
-        let remain = |range: Range<u64>| {
-            let bytes = bytes_on_disk(&folder.path());
-            range.filter(|number| contains(&bytes, digest(*number).as_bytes())).count()
-        };
-        // Pages that SQLite rearranged hold copies of a few.
-        assert!(remain(0..19 * 700 + 350) < 50);
+        let erased = 19 * 700..19 * 700 + 350;
+        let left = subjects_on_disk(&folder.path());
+        assert!(erased.clone().all(|number| !left.contains(&subject(number))), "at once");
         metastore.scrub().await.expect("scrubbed");
-        assert_eq!(remain(0..19 * 700 + 350), 0);
-        assert_eq!(remain(19 * 700 + 350..20 * 700), 350);
+        let left = subjects_on_disk(&folder.path());
+        assert_eq!(left, (erased.end..20 * 700).map(subject).collect());
+        let bytes = bytes_on_disk(&folder.path());
+        assert_eq!((0..erased.end).filter(|number| is_on_disk(&bytes, *number)).count(), 0);
+        assert!(!contains(&bytes, b"part-18"), "the catalogue forgets as well");
+        sound(&metastore).await;
     });
 }
 
@@ -121,12 +195,30 @@ fn a_newer_layout_is_refused_and_left_alone() {
     drop(folder.embedded());
     let path = folder.path().join("catalogue.sqlite");
     let connection = rusqlite::Connection::open(&path).expect("opened");
-    connection.pragma_update(None, "user_version", 2).expect("written");
+    connection.pragma_update(None, "user_version", 3).expect("written");
     drop(connection);
     let before = std::fs::read(&path).expect("read");
     let refused = Embedded::open(&folder.path()).expect_err("a newer layout");
     assert_eq!(refused.kind(), MetastoreErrorKind::WrongVersion);
     assert!(refused.to_string().contains("use that lacuna"), "{refused}");
+    assert_eq!(std::fs::read(&path).expect("read"), before);
+}
+
+/// Hazard D11: an index of the first layout is refused by name, and left as it is.
+#[test]
+fn an_older_layout_is_refused_and_left_alone() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(folder.path()).expect("made");
+    let path = folder.path().join("catalogue.sqlite");
+    let fixture = include_str!("../../../../schema/fixtures/v1/embedded.sql");
+    let connection = rusqlite::Connection::open(&path).expect("opened");
+    connection.execute_batch(fixture).expect("made");
+    drop(connection);
+    let before = std::fs::read(&path).expect("read");
+    let refused = Embedded::open(&folder.path()).expect_err("an older layout");
+    assert_eq!(refused.kind(), MetastoreErrorKind::WrongVersion);
+    assert!(refused.to_string().contains("delete that folder"), "{refused}");
+    assert!(refused.to_string().contains("index again"), "{refused}");
     assert_eq!(std::fs::read(&path).expect("read"), before);
 }
 
@@ -162,22 +254,17 @@ fn a_damaged_database_says_what_to_do() {
         let scanned = indexed(&object("a", "1", "e"), 20_000);
         record(&metastore, &dataset("d"), scanned, &many).await.expect("recorded");
         drop(metastore);
-        let mut bytes = std::fs::read(&path).expect("read");
-        let length = bytes.len();
-        bytes[8192..length].fill(0xa5);
-        std::fs::write(&path, bytes).expect("written");
-        let error = Embedded::open(&folder.path()).expect("opened").size().await.err();
+        let [run] = &runs_on_disk(&folder.path())[..] else { panic!("one run") };
+        let mut bytes = std::fs::read(run).expect("read");
+        bytes[8192..12_000].fill(0xa5);
+        std::fs::write(run, bytes).expect("written");
         let metastore = folder.embedded();
-        let found: Result<Vec<_>, _> = futures::TryStreamExt::try_collect(
-            metastore.lookup(&(0..20_000).map(digest).collect::<Vec<_>>()),
-        )
-        .await;
-        let errors: Vec<_> = [error, found.err()].into_iter().flatten().collect();
-        assert!(!errors.is_empty());
-        assert!(
-            errors.iter().all(|error| error.kind() == MetastoreErrorKind::Corrupt),
-            "{errors:?}"
-        );
+        let all: Vec<_> = (0..20_000).map(digest).collect();
+        let found: Result<Vec<_>, _> =
+            futures::TryStreamExt::try_collect(metastore.lookup(&all)).await;
+        let error = found.expect_err("damaged");
+        assert_eq!(error.kind(), MetastoreErrorKind::Corrupt);
+        assert!(error.to_string().contains("lacuna index --full"), "{error}");
     });
 }
 
@@ -188,7 +275,14 @@ fn the_folder_is_its_owners_alone() {
     let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
     assert_eq!(mode(&folder.path()), 0o700);
     assert_eq!(mode(&folder.path().join("catalogue.sqlite")), 0o600);
-    let file = folder.0.path().join("file");
+    block_on(async {
+        let scanned = indexed(&object("a", "1", "e"), 1);
+        let metastore = folder.embedded();
+        record(&metastore, &dataset("d"), scanned, &[posting(digest(1), 0)]).await.expect("recorded");
+    });
+    let runs = runs_on_disk(&folder.path());
+    assert!(runs.len() == 1 && runs.iter().all(|run| mode(run) == 0o600));
+    let file = folder.temporary.path().join("file");
     std::fs::write(&file, b"").expect("written");
     let refused = Embedded::open(&file).expect_err("a file");
     assert!(refused.to_string().contains("is not a folder"), "{refused}");
@@ -217,7 +311,7 @@ const CHILD: &str = "LACUNA_TEST_INDEX";
 fn a_recording_that_never_ends() {
     let Some(folder) = std::env::var_os(CHILD) else { return };
     block_on(async {
-        let metastore = Embedded::open(Path::new(&folder)).expect("opened");
+        let metastore = Embedded::open_with(Path::new(&folder), BUSY).expect("opened");
         let version = object("large", "null", "e");
         let mut recorder = metastore.record(&dataset("d"), &version).await.expect("begun");
         for part in 0..6 {
@@ -229,11 +323,15 @@ fn a_recording_that_never_ends() {
     });
 }
 
+fn spawn_child(folder: &Path, test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    let test = format!("suites::metastore::embedded::{test}");
+    command.args(["--exact", &test, "--ignored", "--nocapture"]).env(CHILD, folder);
+    command
+}
+
 fn start_child(folder: &Path) -> Child {
-    let mut child = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "suites::metastore::embedded::a_recording_that_never_ends"])
-        .args(["--ignored", "--nocapture"])
-        .env(CHILD, folder)
+    let mut child = spawn_child(folder, "a_recording_that_never_ends")
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -243,10 +341,12 @@ fn start_child(folder: &Path) -> Child {
     child
 }
 
+/// How many objects there are that nobody sees, and how many postings.
 fn pending(folder: &Path) -> (i64, i64) {
     let connection = rusqlite::Connection::open(folder.join("catalogue.sqlite")).expect("opened");
     let count = |query| connection.query_row(query, [], |row| row.get(0)).expect("counted");
-    (count("SELECT count(*) FROM objects WHERE state <> 1"), count("SELECT count(*) FROM postings"))
+    let postings = count("SELECT coalesce(sum(postings), 0) FROM runs");
+    (count("SELECT count(*) FROM objects WHERE state <> 1"), postings)
 }
 
 /// Hazard D1: what a killed process left is never seen and is collected by a later writer; what a
@@ -254,14 +354,15 @@ fn pending(folder: &Path) -> (i64, i64) {
 #[test]
 fn only_the_dead_are_swept() {
     block_on(async {
-        let folder = Folder::new();
+        let folder = Folder::busy();
         let metastore = folder.embedded();
         let mut child = start_child(&folder.path());
-        metastore.forget(&dataset("d"), &[]).await.expect("nothing");
         record(&metastore, &dataset("d"), indexed(&object("b", "1", "e"), 1), &[])
             .await
             .expect("recorded beside it");
-        assert!(pending(&folder.path()).1 > 0, "a living writer's postings stay");
+        metastore.scrub().await.expect("scrubbed");
+        let (objects, postings) = pending(&folder.path());
+        assert!(objects == 1 && postings > 0, "a living writer's postings stay");
         assert_eq!(rows(&metastore, digest(5)).await, [""; 0]);
 
         child.kill().expect("killed");
@@ -270,8 +371,86 @@ fn only_the_dead_are_swept() {
         let metastore = folder.embedded();
         assert!(lookup(&metastore, &[digest(5)]).await.is_empty());
         assert_eq!(listing(&metastore, &dataset("d")).await.len(), 1);
-        metastore.forget(&dataset("d"), &[]).await.expect("swept");
+        metastore.scrub().await.expect("swept");
         assert_eq!(pending(&folder.path()), (0, 0));
-        assert!(!contains(&bytes_on_disk(&folder.path()), digest(5).as_bytes()));
+        assert!(runs_on_disk(&folder.path()).is_empty());
+        assert!(!is_on_disk(&bytes_on_disk(&folder.path()), 5));
+    });
+}
+
+/// Hazard N2: whatever comes, in large pieces or small ones, a lookup has few runs to ask.
+#[test]
+fn runs_stay_few() {
+    block_on(async {
+        let folder = Folder::with(Settings { postings: 500, runs: 3 });
+        let metastore = folder.embedded();
+        for part in 0..60_u64 {
+            let count = if part % 20 == 0 { 3000 } else { 5 };
+            let postings: Vec<_> =
+                (0..count).map(|row| posting(digest(row % 40), row)).collect();
+            let scanned = indexed(&object(&format!("{part}"), "1", "e"), count);
+            record(&metastore, &dataset("d"), scanned, &postings).await.expect("recorded");
+            let runs = metastore.size().await.expect("a size").runs.expect("it knows");
+            assert!(runs <= 2 * 3 + 1, "{runs} runs");
+        }
+        assert_eq!(lookup(&metastore, &[digest(3)]).await.len(), 60);
+        metastore.compact().await.expect("compacted");
+        assert_eq!(metastore.size().await.expect("a size").runs, Some(1));
+        assert_eq!(runs_on_disk(&folder.path()).len(), 1);
+        sound(&metastore).await;
+        assert_eq!(lookup(&folder.embedded(), &[digest(3)]).await.len(), 60);
+    });
+}
+
+/// What was recorded at the same time shares a run.
+#[test]
+fn small_objects_share_a_run() {
+    block_on(async {
+        let folder = Folder::with(Settings { runs: 1000, ..Settings::default() });
+        let metastore = folder.embedded();
+        let name = dataset("d");
+        let versions: Vec<_> =
+            (0..300_u64).map(|part| object(&format!("{part}"), "1", "e")).collect();
+        let mut begun = Vec::new();
+        for version in &versions {
+            let mut recorder = metastore.record(&name, version).await.expect("begun");
+            recorder.append(vec![posting(digest(1), 7)]).await.expect("appended");
+            begun.push(recorder.commit(indexed(version, 9)));
+        }
+        futures::future::try_join_all(begun).await.expect("committed");
+        // As each commit waits for the recordings that have begun, there is one run, or a few.
+        let runs = metastore.size().await.expect("a size").runs.expect("it knows");
+        assert!(runs < 150, "{runs} runs");
+        assert_eq!(lookup(&metastore, &[digest(1)]).await.len(), 300);
+    });
+}
+
+/// What the index tells of whole versions is what was recorded, as far as it knows digests.
+#[test]
+fn every_posting_of_a_version_is_told_from_all_runs() {
+    block_on(async {
+        let folder = Folder::busy();
+        let metastore = folder.embedded();
+        let name = dataset("d");
+        let versions: Vec<_> = (0..4_u64).map(|part| object(&format!("{part}"), "1", "e")).collect();
+        for (part, version) in versions.iter().enumerate() {
+            let count = 30_000 * part as u64;
+            let postings: Vec<_> =
+                (0..count).map(|row| posting(digest(row % 9999), row)).collect();
+            record(&metastore, &name, indexed(version, count), &postings).await.expect("recorded");
+        }
+        let asked = [versions[3].clone(), object("none", "1", "e"), versions[1].clone()];
+        let told: Vec<_> =
+            futures::TryStreamExt::try_collect(metastore.postings(&name, &asked)).await.expect("told");
+        let mut counts = [0; 3];
+        for piece in told {
+            for found in piece.postings {
+                counts[piece.place] += 1;
+                let expected = digest(found.row.0 % 9999);
+                assert_eq!(found.digest.as_bytes()[..8], expected.as_bytes()[..8]);
+                assert_eq!(found.digest.as_bytes()[8..], [0; 8]);
+            }
+        }
+        assert_eq!(counts, [90_000, 0, 30_000]);
     });
 }
