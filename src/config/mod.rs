@@ -64,7 +64,7 @@ pub enum MetastoreSettings {
     DynamoDb(DynamoDbSettings),
 }
 
-/// The URL, without what follows the database's name.
+/// The URL, without its parameters.
 impl fmt::Display for MetastoreSettings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -72,6 +72,7 @@ impl fmt::Display for MetastoreSettings {
             Self::Postgres(settings) => {
                 formatter.write_str(settings.url.split(['?', '#']).next().unwrap_or_default())
             }
+            Self::DynamoDb(settings) => write!(formatter, "dynamodb://{}", settings.prefix),
         }
     }
 }
@@ -161,6 +162,7 @@ impl Config {
             MetastoreSettings::Postgres(settings) => {
                 settings.password = postgres::find_password(&settings.url, environment)?;
             }
+            MetastoreSettings::DynamoDb(_) => {}
             MetastoreSettings::Embedded(folder) => {
                 let place = Location::Directory(folder.clone());
                 let datasets = self.datasets.iter().map(|dataset| &dataset.location);

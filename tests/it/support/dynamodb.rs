@@ -29,7 +29,7 @@ impl Tables {
     /// The tables, made.
     pub(crate) fn new() -> Self {
         let tables = Self::missing();
-        apart(async { tables.metastore().await.create().await.expect("tables") });
+        apart(async { assert!(tables.metastore().await.create().await.expect("tables")) });
         tables
     }
 
