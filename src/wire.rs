@@ -253,6 +253,27 @@ pub async fn migrate_metastore(settings: &MetastoreSettings) -> Result<bool, Wir
     migrated.map_err(|source| unusable(settings, source))
 }
 
+/// Removes all that an index holds, sound or damaged, and makes it anew, empty.
+///
+/// # Errors
+///
+/// [`WireError::Metastore`] where it cannot be reached, or another process is at work on it.
+pub async fn empty_metastore(settings: &MetastoreSettings) -> Result<(), WireError> {
+    let emptied = match settings {
+        MetastoreSettings::Embedded(folder) => Embedded::remove(folder),
+        MetastoreSettings::Postgres(settings) => empty_database(settings).await,
+        MetastoreSettings::DynamoDb(settings) => connect(settings).await.delete().await,
+    };
+    emptied.map_err(|source| unusable(settings, source))?;
+    create_metastore(settings).await.map(drop)
+}
+
+async fn empty_database(settings: &config::PostgresSettings) -> Result<(), MetastoreError> {
+    let index = database(settings)?;
+    index.migrate().await?;
+    index.clear().await
+}
+
 fn database(settings: &config::PostgresSettings) -> Result<Postgres, MetastoreError> {
     let password = settings.password.as_ref().map(config::Password::reveal);
     Ok(Postgres::new(PostgresSettings::new(&settings.url, password)?))

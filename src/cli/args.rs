@@ -163,6 +163,9 @@ pub(super) struct Index {
     /// Scans again what is unchanged
     #[arg(long)]
     pub full: bool,
+    /// Throws the whole index away, sound or damaged, and makes it anew from the lake
+    #[arg(long, conflicts_with_all = ["datasets", "full", "objects", "inventory"])]
+    pub rebuild: bool,
     /// Just these objects, one JSON object a line; `-` is standard input
     ///
     /// Fields: dataset, key, and where they matter version, etag, size. Nothing else is looked at or

@@ -31,6 +31,9 @@ const COMMITS_AT_ONCE: usize = 512;
 /// More would take every thread that blocks, and leave none to read for them.
 const OBJECTS_AT_MOST: usize = 200;
 
+/// Where a stop is asked for, the scan of a longer object is broken off and not waited for, in bytes.
+const LONG_BYTES: u64 = 64 << 20;
+
 /// How many versions are forgotten at once.
 const FORGET: usize = 500;
 
@@ -277,6 +280,7 @@ impl<'t> Run<'t> {
             }
             Outcome::Failed(listed, error) => self.refused(&listed, &error),
             Outcome::BrokenOff(listed) => {
+                self.was_interrupted |= self.tools.stop.is_requested();
                 self.failed(&listed.object, GapKind::Unavailable, "the scan was broken off");
             }
         }
@@ -466,15 +470,15 @@ struct Scanner {
 }
 
 impl Scanner {
-    async fn scan(
-        self: Arc<Self>,
-        target: Changed,
-        held: Held,
-    ) -> Result<Outcome, MetastoreError> {
+    async fn scan(self: Arc<Self>, target: Changed, held: Held) -> Result<Outcome, MetastoreError> {
         let object = target.listed.object.clone();
         let mut recorder = self.tools.metastore.record(&self.dataset, &object).await?;
         let mut scan = scan_object(Arc::clone(&self.tools.lake), &self.reader, &object);
+        let is_long = object.size_bytes > LONG_BYTES;
         while let Some(postings) = scan.next().await {
+            if is_long && self.tools.stop.is_requested() {
+                return Ok(Outcome::BrokenOff(target.listed));
+            }
             recorder.append(postings).await?;
         }
         let outcome = match scan.finish().await {

@@ -25,6 +25,9 @@ pub(super) async fn run(context: &Context, arguments: &Index) -> Result<Answer, 
         return Err(Failure::new(Exit::Usage, "no dataset is configured")
             .remedy(format!("add a [[dataset]] to {}", config.file.display())));
     }
+    if arguments.rebuild {
+        wire::empty_metastore(&config.metastore).await?;
+    }
     let metastore = context.metastore(&config).await?;
     let run = Run { context, config: &config, metastore: &metastore, is_full: arguments.full };
     let reports = match (&arguments.objects, &arguments.inventory) {

@@ -37,8 +37,10 @@ fn advice(code: &str) -> (MetastoreErrorKind, &'static str) {
         "InternalServerError" | "ServiceUnavailable" | "InternalFailure" => {
             (Unavailable, "DynamoDB fails for now: try again")
         }
-        "TransactionCanceledException" | "TransactionInProgressException"
-        | "TransactionConflictException" | "ConditionalCheckFailedException" => {
+        "TransactionCanceledException"
+        | "TransactionInProgressException"
+        | "TransactionConflictException"
+        | "ConditionalCheckFailedException" => {
             (Unavailable, "others change it all the time: try again")
         }
         _ => (Other, "DynamoDB refused the request"),
@@ -83,8 +85,8 @@ fn lacks_credentials(error: &dyn Error) -> bool {
 /// What stands in the tables is not what was written.
 pub(super) fn damaged(what: &str) -> MetastoreError {
     let message = format!(
-        "the index holds {what} that cannot be read: it is damaged; name a new metastore in the \
-         configuration and run `lacuna index --full`"
+        "the index holds {what} that cannot be read: it is damaged; make it anew from the lake \
+         with `lacuna index --rebuild`"
     );
     MetastoreError::new(MetastoreErrorKind::Corrupt, message)
 }

@@ -153,6 +153,15 @@ impl DynamoDb {
         tables::create(self.base(), &self.prefix).await
     }
 
+    /// Deletes the tables, sound or damaged, and all that is in them.
+    ///
+    /// # Errors
+    ///
+    /// Where DynamoDB cannot be reached or a permission is missing.
+    pub async fn delete(&self) -> Result<()> {
+        tables::delete(self.base(), &self.prefix).await
+    }
+
     fn base(&self) -> &Base {
         &self.writer.base
     }
@@ -174,8 +183,8 @@ impl Metastore for DynamoDb {
         Err(MetastoreError::new(
             MetastoreErrorKind::WrongKey,
             format!(
-                "the index at {} was filled under another digest key: configure that key, or name a \
-                 new metastore and index again",
+                "the index at {} was filled under another digest key: configure that key, or make the \
+                 index anew with `lacuna index --rebuild`",
                 self.base().shown()
             ),
         ))

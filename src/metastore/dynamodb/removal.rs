@@ -80,7 +80,10 @@ async fn remove_dead(base: &Base, dead: HashMap<u64, u64>) -> Result<()> {
     }
     let gone = |number: &u64| {
         let dead = item::key("dead", number.to_be_bytes());
-        [Write::Delete(Table::Catalogue, dead), Write::Delete(Table::Catalogue, number_key(*number))]
+        [
+            Write::Delete(Table::Catalogue, dead),
+            Write::Delete(Table::Catalogue, number_key(*number)),
+        ]
     };
     base.write_all(&dead.keys().flat_map(gone).collect::<Vec<_>>()).await
 }

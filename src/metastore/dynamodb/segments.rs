@@ -165,10 +165,7 @@ impl Stored {
     pub(super) fn new(table: Table, item: &Item) -> Result<Self> {
         let bytes = bytes_of(item, "b")?;
         let mut block = Box::new([0; BLOCK_BYTES]);
-        block
-            .get_mut(..bytes.len())
-            .ok_or_else(|| damaged("a segment"))?
-            .copy_from_slice(bytes);
+        block.get_mut(..bytes.len()).ok_or_else(|| damaged("a segment"))?.copy_from_slice(bytes);
         Ok(Self {
             table,
             partition: bytes_of(item, "p")?.to_vec(),

@@ -87,7 +87,9 @@ async fn create_one(base: &Base, description: &Description, name: &str) -> Resul
     }
     match asked.send().await {
         Ok(_) => Ok(true),
-        Err(error) if error.as_service_error().is_some_and(|it| it.is_resource_in_use_exception()) => {
+        Err(error)
+            if error.as_service_error().is_some_and(|it| it.is_resource_in_use_exception()) =>
+        {
             Ok(false)
         }
         Err(error) => Err(told(error, &base.shown())),
@@ -104,6 +106,44 @@ async fn wait_for(base: &Base, name: &str) -> Result<()> {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let message = format!("the table {name} was made and is not ready: try again");
+    Err(MetastoreError::new(MetastoreErrorKind::Unavailable, message))
+}
+
+/// Deletes the tables that are there, and waits until they are gone.
+pub(super) async fn delete(base: &Base, prefix: &str) -> Result<()> {
+    let names = descriptions()?.into_iter();
+    let names: Vec<String> = names.map(|it| it.table_name.replacen(PREFIX, prefix, 1)).collect();
+    for name in &names {
+        match base.client().delete_table().table_name(name).send().await {
+            Ok(_) => {}
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|it| it.is_resource_not_found_exception()) => {}
+            Err(error) => return Err(told(error, &base.shown())),
+        }
+    }
+    for name in &names {
+        wait_for_end(base, name).await?;
+    }
+    Ok(())
+}
+
+async fn wait_for_end(base: &Base, name: &str) -> Result<()> {
+    for _ in 0..ROUNDS {
+        match base.client().describe_table().table_name(name).send().await {
+            Ok(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|it| it.is_resource_not_found_exception()) =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(told(error, &base.shown())),
+        }
+    }
+    let message = format!("the table {name} is being deleted and is not gone: try again");
     Err(MetastoreError::new(MetastoreErrorKind::Unavailable, message))
 }
 

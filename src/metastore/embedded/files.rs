@@ -27,6 +27,12 @@ pub(super) struct Files {
     pub(super) fault: tests::Fault,
 }
 
+/// The writer that made a file of this name; `None` where it is no file of an index.
+pub(super) fn writer_of(name: &str) -> Option<&str> {
+    let (writer, _) = name.strip_suffix(".run").or(name.strip_suffix(".redo"))?.split_once('-')?;
+    Some(writer)
+}
+
 impl Files {
     pub(super) fn new(folder: &Path) -> Self {
         Self {
@@ -118,8 +124,7 @@ impl Files {
             let mut found = Vec::new();
             for entry in std::fs::read_dir(&self.folder)? {
                 let Ok(name) = entry?.file_name().into_string() else { continue };
-                let is_ours = name.ends_with(".run") || name.ends_with(".redo");
-                if let Some((writer, _)) = name.split_once('-').filter(|_| is_ours) {
+                if let Some(writer) = writer_of(&name) {
                     found.push((writer.to_owned(), name));
                 }
             }

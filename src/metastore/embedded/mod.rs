@@ -54,6 +54,7 @@ mod merger;
 mod owner;
 mod recorder;
 mod redo;
+mod removal;
 mod run;
 mod runs;
 mod schema;
@@ -122,6 +123,16 @@ impl Embedded {
     /// [`MetastoreErrorKind::Corrupt`] where it is damaged, others where the folder cannot be used.
     pub fn open(folder: &Path) -> Result<Self> {
         Self::open_with(folder, Settings::default())
+    }
+
+    /// Removes the index from a folder, sound or damaged, so that another can be made there. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`MetastoreErrorKind::Unavailable`] where another process writes to it, others where the files
+    /// cannot be removed.
+    pub fn remove(folder: &Path) -> Result<()> {
+        removal::remove(folder)
     }
 
     /// Opens the index in this folder, to be kept in another way than usual. Blocks.
@@ -277,8 +288,8 @@ impl Metastore for Embedded {
         Err(MetastoreError::new(
             MetastoreErrorKind::WrongKey,
             format!(
-                "the index in {} was filled under another digest key: configure that key, or name a \
-                 new metastore and index again",
+                "the index in {} was filled under another digest key: configure that key, or make the \
+                 index anew with `lacuna index --rebuild`",
                 self.shared.files.folder().display()
             ),
         ))
@@ -320,9 +331,8 @@ impl Metastore for Embedded {
                 if search.is_over() {
                     return Ok(None);
                 }
-                let step = move |connection: &Connection, runs: &[Arc<Run>]| {
-                    search.step(connection, runs)
-                };
+                let step =
+                    move |connection: &Connection, runs: &[Arc<Run>]| search.step(connection, runs);
                 shared.read_runs(step).await.map(Some)
             }
         });
@@ -378,9 +388,8 @@ impl Metastore for Embedded {
     }
 
     async fn size(&self) -> Result<MetastoreSize> {
-        let read = |connection: &Connection| {
-            Ok((catalogue::totals(connection)?, runs::all(connection)?))
-        };
+        let read =
+            |connection: &Connection| Ok((catalogue::totals(connection)?, runs::all(connection)?));
         let ((objects, postings), runs) = Arc::clone(&self.shared).read(read).await?;
         let path = schema::catalogue_path(self.shared.files.folder());
         let catalogue = ["", "-wal"].iter().map(|suffix| {

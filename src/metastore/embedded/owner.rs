@@ -76,6 +76,11 @@ fn is_same_file(file: &File, path: &Path) -> bool {
     }
 }
 
+/// The writer whose lock file has this name.
+pub(super) fn writer_of(file: &str) -> Option<&str> {
+    file.strip_prefix("writer-")?.strip_suffix(".lock")
+}
+
 fn lock_path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("writer-{name}.lock"))
 }

@@ -174,8 +174,7 @@ fn check_version(connection: &Connection, folder: &Path) -> Result<(), Metastore
             MetastoreErrorKind::WrongVersion,
             format!(
                 "the index in {} was written by an older lacuna (layout {version}, this one reads \
-                 {VERSION}): delete that folder or name a new metastore in the configuration, and \
-                 index again",
+                 {VERSION}): make it anew from the lake with `lacuna index --rebuild`",
                 folder.display()
             ),
         )),

@@ -114,8 +114,7 @@ pub(super) fn damaged(what: &str) -> MetastoreError {
     MetastoreError::new(MetastoreErrorKind::Corrupt, message)
 }
 
-const DAMAGED: &str =
-    "it is damaged; name a new metastore in the configuration and run `lacuna index --full`";
+const DAMAGED: &str = "it is damaged; make it anew from the lake with `lacuna index --rebuild`";
 
 /// An error to be told to several callers: kind and message, the cause as text.
 pub(super) fn again(error: &MetastoreError) -> MetastoreError {

@@ -75,6 +75,16 @@ impl Postgres {
         self.pool().transact(&schema::Migrate).await
     }
 
+    /// Removes every record and posting, and the key that they belong to, sound or damaged; the tables
+    /// stay.
+    ///
+    /// # Errors
+    ///
+    /// Where the database cannot be reached or used.
+    pub async fn clear(&self) -> Result<()> {
+        self.pool().transact(&Clear).await
+    }
+
     /// Notes what the keys of each dataset's objects follow (`s3://bucket/`, a folder), for those who
     /// ask in SQL.
     ///
@@ -107,8 +117,8 @@ impl Metastore for Postgres {
         Err(MetastoreError::new(
             MetastoreErrorKind::WrongKey,
             format!(
-                "the index at {} was filled under another digest key: configure that key, or name a \
-                 new metastore and index again",
+                "the index at {} was filled under another digest key: configure that key, or make the \
+                 index anew with `lacuna index --rebuild`",
                 self.pool().shown()
             ),
         ))
@@ -234,6 +244,19 @@ impl Work for Bind<'_> {
     }
 }
 
+struct Clear;
+
+#[async_trait]
+impl Work for Clear {
+    type Answer = ();
+
+    async fn attempt(&self, session: &Session) -> Attempt<()> {
+        session.execute("TRUNCATE lacuna_objects, lacuna_runs, lacuna_segments", &[]).await?;
+        let sql = "DELETE FROM lacuna_about WHERE name = 'digest key'";
+        session.execute(sql, &[]).await.map(drop)
+    }
+}
+
 struct NoteRoots<'n>(&'n [(DatasetName, String)]);
 
 #[async_trait]
@@ -327,6 +350,11 @@ impl Work for Size {
         let rows = session.query(sql, &[]).await?;
         let number =
             |at: usize| rows.first().map_or(0, |row| row.get::<_, i64>(at).cast_unsigned());
-        Ok(MetastoreSize { objects: number(0), postings: number(1), size_bytes: number(2), runs: None })
+        Ok(MetastoreSize {
+            objects: number(0),
+            postings: number(1),
+            size_bytes: number(2),
+            runs: None,
+        })
     }
 }

@@ -305,3 +305,35 @@ fn a_table_is_out_of_reach() {
     assert_eq!(plan["out_of_reach"][0]["key"], "metadata/");
     assert_eq!(plan["out_of_reach"][0]["reason"]["reason"], "table");
 }
+
+/// D10: nothing is answered from a damaged index, and one command makes it anew.
+#[test]
+fn a_damaged_index_is_made_anew() {
+    let folder = lake();
+    let path = folder.path();
+    assert_eq!(run(path, &["index"]).code, 0);
+    let expected = run(path, &["find", "--json", "u1"]).json();
+    let index = path.join(".lacuna/index");
+    let files = || {
+        let entries = std::fs::read_dir(&index).expect("a folder");
+        let paths = entries.map(|entry| entry.expect("an entry").path());
+        paths.filter(|path| path.extension().is_some_and(|it| it == "sqlite" || it == "run"))
+    };
+    let names: Vec<_> = files().collect();
+    assert!(names.len() > 1, "a catalogue, and a run or more");
+    for name in names {
+        std::fs::write(index.join("notes.txt"), "somebody's").expect("written");
+        let mut bytes = std::fs::read(&name).expect("a file");
+        let middle = bytes.len() / 2;
+        bytes[middle - 8..].fill(0x5a);
+        bytes[..64.min(middle)].fill(0x5a);
+        std::fs::write(&name, bytes).expect("written");
+        let refused = run(path, &["find", "--json", "u1"]);
+        assert_eq!(refused.code, 1, "{}: {}", name.display(), refused.stderr);
+        assert!(refused.stderr.contains("lacuna index --rebuild"), "{}", refused.stderr);
+        let rebuilt = run(path, &["index", "--rebuild"]);
+        assert_eq!(rebuilt.code, 0, "{}", rebuilt.stderr);
+        assert_eq!(run(path, &["find", "--json", "u1"]).json(), expected);
+        assert!(index.join("notes.txt").exists(), "what is not the index's stays");
+    }
+}
