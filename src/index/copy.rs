@@ -117,6 +117,9 @@ pub enum CopyError {
     /// The index that is written failed.
     #[error("the index cannot be copied to")]
     To(#[source] MetastoreError),
+    /// There is nothing to copy, which is more likely a mistake than meant; nothing was changed.
+    #[error("the index to be copied from is empty")]
+    Empty,
     /// The other index holds something else; nothing was changed.
     #[error(
         "the index to be copied to holds {versions} object versions of dataset `{dataset}` that the \
@@ -149,6 +152,9 @@ pub enum CopyError {
 /// [`CopyError`] where an index fails, is damaged, or holds what the copy would have to remove.
 pub async fn copy(tools: &CopyTools) -> Result<CopyReport, CopyError> {
     let mut names = tools.from.datasets().await.map_err(CopyError::From)?;
+    if names.is_empty() {
+        return Err(CopyError::Empty);
+    }
     names.extend(tools.to.datasets().await.map_err(CopyError::To)?);
     names.sort_unstable();
     names.dedup();

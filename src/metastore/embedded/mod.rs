@@ -84,6 +84,11 @@ impl Embedded {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// Whether there is an index in this folder, of whatever version.
+    pub fn exists(folder: &Path) -> bool {
+        schema::catalogue_path(folder).is_file()
+    }
+
     async fn write<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,

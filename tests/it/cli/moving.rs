@@ -110,6 +110,9 @@ fn a_move_reads_well() {
     tell("file:new", &["metastore", "copy", FOLDER], 0);
     tell(FOLDER, &["metastore", "copy", FOLDER], 2);
     tell(FOLDER, &["metastore", "copy", "file:nowhere"], 1);
+    tell(FOLDER, &["metastore", "copy", "file:."], 1);
+    tell("file:empty", &["metastore", "create"], 0);
+    tell(FOLDER, &["metastore", "copy", "file:empty", "--replace"], 2);
     tell(FOLDER, &["metastore", "copy", FOLDER, "file:reviews/index"], 2);
     tell(FOLDER, &["metastore", "copy", FOLDER, "mysql://db/index"], 2);
     std::fs::remove_file(path.join("reviews/2026/b.json")).expect("removed");
@@ -129,7 +132,7 @@ fn a_move_reads_well() {
             .env("LACUNA_IDENTITY_KEY_FILE", key)
             .output()
             .expect("started");
-        assert_eq!(wrong.status.code(), Some(if from == FOLDER { 2 } else { 1 }));
+        assert_eq!(wrong.status.code(), Some(if from == FOLDER { 2 } else { 1 }), "{from}");
     }
 }
 
