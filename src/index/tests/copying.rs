@@ -85,7 +85,7 @@ fn tools(from: Arc<dyn Metastore>, to: Arc<dyn Metastore>) -> CopyTools {
         to,
         observer: Arc::new(Silent),
         stop: Stop::default(),
-        limits: CopyLimits { postings: 3 * ROWS, versions: 4, held: 5, compared: 3 },
+        limits: CopyLimits { postings: 12 * ROWS, versions: 4, held: 5, compared: 3 },
         replaces: false,
     }
 }

@@ -119,6 +119,44 @@ fn what_is_erased_is_no_longer_stored() {
     });
 }
 
+/// A version that is kept and the one made from it share what is stored, SQL sees both as they are,
+/// and the erased subjects' postings leave the segments as soon as no version has them.
+#[test]
+fn kept_versions_share_what_is_stored() {
+    block_on(async {
+        let database = Database::new();
+        let (metastore, client, name) =
+            (database.metastore(), database.client().await, dataset("d"));
+        let versions = ["v1", "v2", "v3"].map(|version| object("a", version, "e"));
+        let postings: Vec<_> = (0..3000).map(|row| posting(digest(row % 300), row)).collect();
+        record(&metastore, &name, indexed(&versions[0], 3000), &postings).await.expect("recorded");
+        for (at, erased) in [(0, [5, 6]), (1, [6, 7])] {
+            let (old, new) = (versions[at].clone(), versions[at + 1].clone());
+            let erased = erased.map(digest).to_vec();
+            let order = Succession { dataset: name.clone(), old, new, erased, keeps_old: true };
+            metastore.succeed(&order).await.expect("succeeded");
+        }
+        assert_eq!(number(&client, STORED).await, 3000, "nothing is stored twice");
+        assert_eq!(metastore.size().await.expect("a size").postings, 3000 + 2980 + 2970);
+        for (subject, versions) in [(4, 3), (5, 1), (6, 1), (7, 2)] {
+            let found = lookup(&metastore, &[digest(subject)]).await;
+            assert_eq!(found.len(), versions, "subject {subject}");
+            let sql = "SELECT * FROM user_objects($1)";
+            let rows = client.query(sql, &[&digest(subject).to_string()]).await.expect("rows");
+            assert_eq!(rows.len(), versions * 10, "subject {subject}");
+        }
+        let masks = "SELECT count(*) FROM lacuna_masks";
+        assert_eq!(number(&client, masks).await, 5);
+        // The first goes: 5 and 6 are nobody's any more, 7 is the second's.
+        for (at, stored, masked) in [(0, 2980, 1), (1, 2970, 0), (2, 0, 0)] {
+            metastore.forget(&name, &versions[at..=at]).await.expect("forgotten");
+            assert_eq!(number(&client, STORED).await, stored, "after {at}");
+            assert_eq!(number(&client, masks).await, masked, "after {at}");
+        }
+        assert_eq!(number(&client, "SELECT count(*) FROM lacuna_objects").await, 0);
+    });
+}
+
 /// Many small recordings end in few runs, and nothing is lost on the way.
 #[test]
 fn runs_are_merged_as_they_pile_up() {
