@@ -96,6 +96,12 @@ async fn compare(metastore: &dyn Metastore, model: &dyn Metastore, calls: &[(usi
             both.push(told(pieces, &known));
         }
         assert_eq!(both[0], both[1], "{calls:#?}");
+        let counts = metastore.posting_counts(&name, &objects).await.expect("counts");
+        assert_eq!(counts.len(), objects.len());
+        for (place, count) in counts.into_iter().enumerate() {
+            let told = both[0].iter().filter(|(of, ..)| *of == place).count() as u64;
+            assert!(count.is_none_or(|count| count == told), "{calls:#?}");
+        }
     }
     let (size, expected) = (metastore.size().await, model.size().await);
     let (size, expected) = (size.expect("a size"), expected.expect("a size"));
