@@ -13,7 +13,7 @@
 //! | [`scan`] | one object version read once: what stands where |
 //! | [`rewrite`] | one object of a plan: planned, rewritten, verified, expunged |
 //! | [`ledger`] | documents written once: plans, reports, decisions, journal, audit; the lease |
-//! | [`index`] | many objects: keeps the index in step with the lake |
+//! | [`index`] | many objects: keeps the index in step with the lake, copies and checks it |
 //! | [`erase`] | a request to a plan, an approved plan to erased rows |
 //! | [`vacuum`] | many objects: drops blanks, renumbers, scans again |
 //! | [`config`] | file, environment and flags as one checked configuration |

@@ -185,8 +185,9 @@ pub async fn existing_metastore(
     key: &DigestKey,
 ) -> Result<Arc<dyn Metastore>, WireError> {
     let opened = match settings {
-        MetastoreSettings::Embedded(folder) if !folder.is_dir() => {
-            Err(MetastoreError::new(MetastoreErrorKind::Other, "there is no such folder"))
+        MetastoreSettings::Embedded(folder) if !Embedded::exists(folder) => {
+            let message = "there is none: name another, or run `lacuna index`";
+            Err(MetastoreError::new(MetastoreErrorKind::Other, message))
         }
         MetastoreSettings::Embedded(folder) => {
             Embedded::open(folder).map(|index| Arc::new(index) as Arc<dyn Metastore>)

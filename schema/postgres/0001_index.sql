@@ -26,6 +26,9 @@ CREATE TABLE lacuna_objects (
     etag text COLLATE "C" NOT NULL,
     state smallint NOT NULL,
     writer bigint,
+    -- The number that its postings are stored under, where that is not its own: those of the version
+    -- that it was made from, which is kept, or was when this one was made.
+    shares bigint,
     -- Rows that its postings name.
     postings bigint NOT NULL,
     -- A JSON document: what its scan said.
@@ -33,6 +36,16 @@ CREATE TABLE lacuna_objects (
 );
 CREATE UNIQUE INDEX lacuna_objects_live ON lacuna_objects (dataset, key, version) WHERE state = 1;
 CREATE INDEX lacuna_objects_unsettled ON lacuna_objects (state) WHERE state <> 1;
+CREATE INDEX lacuna_objects_shares ON lacuna_objects (shares) WHERE shares IS NOT NULL;
+
+-- Subjects without a posting in a version, though some are stored under the number that it shares.
+-- When none of the versions of a number has them any more they leave the segments, and this table.
+CREATE TABLE lacuna_masks (
+    number bigint NOT NULL,
+    subject bigint NOT NULL,
+    object bigint NOT NULL,
+    PRIMARY KEY (number, subject, object)
+);
 
 -- A run: segments in ascending order of subjects. One that belongs to a version which is still being
 -- recorded names it as its owner, and nobody looks into it.
@@ -174,6 +187,15 @@ LANGUAGE sql STABLE STRICT ROWS 100 AS $$
          WHERE run = runs.id AND first = wanted.subject)
     ) segments
     CROSS JOIN LATERAL lacuna_postings(segments.segment, segments.first, wanted.subject) found
-    JOIN lacuna_objects objects ON objects.id = found.object AND objects.state = 1
+    CROSS JOIN LATERAL (
+        SELECT id, dataset, key FROM lacuna_objects
+        WHERE id = found.object AND shares IS NULL AND state = 1
+        UNION ALL
+        SELECT id, dataset, key FROM lacuna_objects
+        WHERE shares IS NOT NULL AND shares = found.object AND state = 1
+    ) objects
     JOIN lacuna_datasets datasets ON datasets.id = objects.dataset
+    WHERE NOT EXISTS (SELECT FROM lacuna_masks masks
+                      WHERE masks.number = found.object AND masks.subject = wanted.subject
+                          AND masks.object = objects.id)
 $$;

@@ -347,7 +347,7 @@ pub(super) struct MetastoreCopy {
     /// The index to write, made if it does not exist [default: the configured one]
     #[arg(value_name = "TO")]
     pub to: Option<String>,
-    /// Removes from TO what FROM does not have, instead of refusing
+    /// Removes from TO what FROM does not have, or has otherwise, instead of refusing
     #[arg(long)]
     pub replace: bool,
 }

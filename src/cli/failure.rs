@@ -138,7 +138,7 @@ fn of_workflow(error: &(dyn Error + 'static)) -> Option<Exit> {
             _ => Some(Exit::Usage),
         };
     }
-    if let Some(CopyError::Foreign { .. }) = error.downcast_ref::<CopyError>() {
+    if let Some(CopyError::Empty | CopyError::Foreign { .. }) = error.downcast_ref() {
         return Some(Exit::Usage);
     }
     if let Some(error) = error.downcast_ref::<EraseError>() {

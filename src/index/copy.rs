@@ -24,6 +24,9 @@ const COMMITS: usize = 64;
 /// How many versions are forgotten at once.
 const FORGET: usize = 500;
 
+/// How many postings a row is taken to have before any was seen.
+const POSTINGS_A_ROW: u64 = 4;
+
 /// What copying works with.
 #[derive(Clone)]
 pub struct CopyTools {
@@ -45,8 +48,8 @@ pub struct CopyTools {
 /// How much is dealt with at once. Every group costs a pass over the index, so groups are large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CopyLimits {
-    /// Rows of the versions of a group, about as many as its postings.
-    pub rows: u64,
+    /// Postings of a group, as far as they can be told from the rows of its versions.
+    pub postings: u64,
     /// Versions of a group.
     pub versions: usize,
     /// Postings held in memory, 24 bytes each.
@@ -57,7 +60,7 @@ pub struct CopyLimits {
 
 impl Default for CopyLimits {
     fn default() -> Self {
-        Self { rows: 4 << 20, versions: 20_000, held: 2 << 20, compared: 100_000 }
+        Self { postings: 4 << 20, versions: 20_000, held: 2 << 20, compared: 100_000 }
     }
 }
 
@@ -117,6 +120,9 @@ pub enum CopyError {
     /// The index that is written failed.
     #[error("the index cannot be copied to")]
     To(#[source] MetastoreError),
+    /// There is nothing to copy, which is more likely a mistake than meant; nothing was changed.
+    #[error("the index to be copied from is empty")]
+    Empty,
     /// The other index holds something else; nothing was changed.
     #[error(
         "the index to be copied to holds {versions} object versions of dataset `{dataset}` that the \
@@ -149,6 +155,9 @@ pub enum CopyError {
 /// [`CopyError`] where an index fails, is damaged, or holds what the copy would have to remove.
 pub async fn copy(tools: &CopyTools) -> Result<CopyReport, CopyError> {
     let mut names = tools.from.datasets().await.map_err(CopyError::From)?;
+    if names.is_empty() {
+        return Err(CopyError::Empty);
+    }
     names.extend(tools.to.datasets().await.map_err(CopyError::To)?);
     names.sort_unstable();
     names.dedup();
@@ -243,7 +252,10 @@ struct Run<'t> {
     tools: &'t CopyTools,
     report: CopiedDataset,
     group: Vec<ScannedObject>,
+    /// Rows of the group.
     rows: u64,
+    /// Rows and postings of the groups before.
+    seen: (u64, u64),
 }
 
 impl<'t> Run<'t> {
@@ -251,7 +263,7 @@ impl<'t> Run<'t> {
         let (from, to) = (Totals::default(), Totals::default());
         let (copied, unchanged, forgotten, differing) = (0, 0, 0, Vec::new());
         let report = CopiedDataset { dataset, copied, unchanged, forgotten, from, to, differing };
-        Self { tools, report, group: Vec::new(), rows: 0 }
+        Self { tools, report, group: Vec::new(), rows: 0, seen: (0, 0) }
     }
 
     /// Copies what is missing. Answers whether it came to the end.
@@ -289,7 +301,10 @@ impl<'t> Run<'t> {
 
     fn is_full(&self) -> bool {
         let limits = &self.tools.limits;
-        self.rows >= limits.rows || self.group.len() >= limits.versions
+        let (rows, postings) = self.seen;
+        let a_row = if rows == 0 { POSTINGS_A_ROW } else { postings.div_ceil(rows).max(1) };
+        let postings = self.rows.saturating_mul(a_row);
+        postings >= limits.postings || self.group.len() >= limits.versions
     }
 
     async fn forget(&mut self, foreign: &mut Vec<ObjectVersion>) -> Result<(), CopyError> {
@@ -305,12 +320,14 @@ impl<'t> Run<'t> {
     /// Records what was collected, each version whole or not at all.
     async fn copy_group(&mut self) -> Result<(), CopyError> {
         let group = std::mem::take(&mut self.group);
-        self.rows = 0;
+        let rows = std::mem::take(&mut self.rows);
         if group.is_empty() {
             return Ok(());
         }
         let (tools, dataset) = (self.tools, &self.report.dataset);
         let sinks = fill(tools, dataset, &group).await?;
+        self.seen.0 += rows;
+        self.seen.1 += sinks.iter().map(|sink| sink.tally.postings).sum::<u64>();
         // Postings that were told while their record changed need not be those of either.
         let keys: Vec<ObjectKey> = group.iter().map(|record| record.object.key.clone()).collect();
         let now = tools.from.recorded(dataset, &keys).await.map_err(CopyError::From)?;

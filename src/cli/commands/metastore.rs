@@ -78,6 +78,7 @@ async fn run_copy(context: &Context, arguments: &MetastoreCopy) -> Result<Answer
 
 fn refused(error: CopyError) -> Failure {
     let remedy = match &error {
+        CopyError::Empty => Some("name another, or fill it with `lacuna index`".to_owned()),
         CopyError::Foreign { .. } => {
             Some("name an empty one, or let the copy remove them with --replace".to_owned())
         }

@@ -167,6 +167,11 @@ impl Embedded {
         check::check(&self.shared).await
     }
 
+    /// Whether there is an index in this folder, of whatever version.
+    pub fn exists(folder: &Path) -> bool {
+        schema::catalogue_path(folder).is_file()
+    }
+
     async fn write<T, F>(&self, work: F) -> Result<T>
     where
         T: Send + 'static,

@@ -1,13 +1,13 @@
 //! The catalogue: which object versions are recorded, and what their scans said.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 
 use super::failure::{Attempt, damaged};
 use super::pool::Session;
-use super::segments::remove_runs;
+use super::segments::{number_of, remove_runs};
 use crate::domain::Timestamp;
 use crate::domain::dataset::{DatasetName, ScanSettings};
 use crate::domain::object::{ETag, ObjectKey, ObjectVersion, VersionId};
@@ -40,11 +40,13 @@ pub(super) fn document(scanned: &ScannedObject) -> Result<String, MetastoreError
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub(super) id: i64,
+    /// The number that its postings are stored under.
+    pub(super) number: i64,
     pub(super) postings: i64,
     pub(super) scanned: ScannedObject,
 }
 
-/// An entry of the columns id, postings, key, version, etag, scan.
+/// An entry of the columns id, postings, key, version, etag, scan, number.
 fn entry(row: &Row) -> Result<Entry, MetastoreError> {
     let scan: ScanDocument = serde_json::from_str(row.get(5)).map_err(|_| damaged("a scan"))?;
     let object = ObjectVersion {
@@ -56,7 +58,7 @@ fn entry(row: &Row) -> Result<Entry, MetastoreError> {
     };
     let ScanDocument { settings, scanned_at, outcome, .. } = scan;
     let scanned = ScannedObject { object, settings, scanned_at, outcome };
-    Ok(Entry { id: row.get(0), postings: row.get(1), scanned })
+    Ok(Entry { id: row.get(0), number: row.get(6), postings: row.get(1), scanned })
 }
 
 /// The numbers of datasets, made where they have none.
@@ -101,7 +103,8 @@ pub(super) async fn occupant(
     dataset: i64,
     object: &ObjectVersion,
 ) -> Attempt<Option<Entry>> {
-    let sql = "SELECT id, postings, key, version, etag, scan FROM lacuna_objects
+    let sql = "SELECT id, postings, key, version, etag, scan, coalesce(shares, id)
+               FROM lacuna_objects
                WHERE dataset = $1 AND key = $2 AND version = $3 AND state = 1 FOR UPDATE";
     let values: super::pool::Values<'_> =
         &[&dataset, &object.key.as_bytes(), &object.version.as_str()];
@@ -119,21 +122,40 @@ pub(super) async fn find(
     Ok(occupant.filter(|entry| entry.scanned.object.etag == object.etag))
 }
 
-/// The recorded versions among these numbers.
-pub(super) async fn live(
+/// A recorded version whose postings are stored under a number.
+pub(super) struct Holder {
+    pub(super) id: i64,
+    pub(super) dataset: DatasetName,
+    pub(super) object: ObjectVersion,
+}
+
+/// The recorded versions whose postings are stored under these numbers.
+pub(super) async fn holders(
     session: &Session,
-    ids: &[i64],
-) -> Attempt<HashMap<i64, (DatasetName, ObjectVersion)>> {
-    let sql = "SELECT objects.id, postings, key, version, etag, scan, datasets.name
-               FROM lacuna_objects objects JOIN lacuna_datasets datasets ON datasets.id = dataset
-               WHERE objects.id = ANY($1) AND state = 1";
-    let mut live = HashMap::with_capacity(ids.len());
-    for row in session.query(sql, &[&ids]).await? {
-        let name = DatasetName::new(row.get::<_, &str>(6));
-        let entry = entry(&row)?;
-        live.insert(entry.id, (name, entry.scanned.object));
+    numbers: &[i64],
+) -> Attempt<HashMap<i64, Vec<Holder>>> {
+    let sql = "SELECT objects.id, postings, key, version, etag, scan, number, datasets.name
+               FROM (SELECT *, id AS number FROM lacuna_objects
+                     WHERE id = ANY($1) AND shares IS NULL AND state = 1
+                     UNION ALL
+                     SELECT *, shares AS number FROM lacuna_objects
+                     WHERE shares IS NOT NULL AND shares = ANY($1) AND state = 1) objects
+               JOIN lacuna_datasets datasets ON datasets.id = dataset";
+    let mut holders: HashMap<i64, Vec<Holder>> = HashMap::with_capacity(numbers.len());
+    for row in session.query(sql, &[&numbers]).await? {
+        let dataset = DatasetName::new(row.get::<_, &str>(7));
+        let Entry { id, number, scanned, .. } = entry(&row)?;
+        let holder = Holder { id, dataset, object: scanned.object };
+        holders.entry(number).or_default().push(holder);
     }
-    Ok(live)
+    Ok(holders)
+}
+
+/// Which versions have no posting of which subjects, though some are stored under these numbers.
+pub(super) async fn masks(session: &Session, numbers: &[i64]) -> Attempt<HashSet<(i64, u64)>> {
+    let sql = "SELECT object, subject FROM lacuna_masks WHERE number = ANY($1)";
+    let rows = session.query(sql, &[&numbers]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), number_of(row.get(1)))).collect())
 }
 
 /// Where a listing of the catalogue has got to.
@@ -156,7 +178,8 @@ pub(super) async fn page(
     macro_rules! page {
         ($condition:literal) => {
             concat!(
-                "SELECT objects.id, postings, key, version, etag, scan FROM lacuna_objects objects
+                "SELECT objects.id, postings, key, version, etag, scan, coalesce(shares, objects.id)
+                 FROM lacuna_objects objects
                  WHERE dataset = (SELECT id FROM lacuna_datasets WHERE name = $1) AND state = 1 AND ",
                 $condition,
                 " ORDER BY key, version LIMIT $2"

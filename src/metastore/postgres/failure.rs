@@ -94,7 +94,10 @@ fn told(error: tokio_postgres::Error, shown: &str) -> MetastoreError {
         "28000" | "28P01" => (Other, "the login is refused: check the user, and PGPASSWORD"),
         "3D000" => (Other, "there is no such database: make it with `createdb`"),
         "42501" => (Other, "the user lacks a privilege there; see docs/postgres.md"),
-        "42P01" | "42883" | "42703" => (WrongVersion, "its tables are missing: run `lacuna index`"),
+        "42P01" | "42883" | "42703" => (
+            WrongVersion,
+            "its tables are missing: run `lacuna index` or `lacuna metastore create`",
+        ),
         "53100" => (Unavailable, "the server's disk is full"),
         "55P03" | "57014" => (Unavailable, "another process holds it for too long: try again"),
         "XX001" | "XX002" => (Corrupt, DAMAGED),

@@ -20,7 +20,7 @@ pub(super) struct Lookup<'d> {
     pub(super) digests: &'d [IdentifierDigest],
 }
 
-/// The rows of a subject, by its place among the wanted, in an object.
+/// The rows of a subject, by its place among the wanted, and the number that they are stored under.
 type Found = HashMap<(usize, i64), Vec<RowNumber>>;
 
 #[async_trait]
@@ -34,22 +34,27 @@ impl Work for Lookup<'_> {
     async fn attempt(&self, session: &Session) -> Attempt<Vec<Posting>> {
         let subjects: Vec<u64> = self.digests.iter().map(subject_of).collect();
         let found = find(session, &subjects).await?;
-        let mut ids: Vec<i64> = found.keys().map(|(_, object)| *object).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let live =
-            if ids.is_empty() { HashMap::new() } else { catalogue::live(session, &ids).await? };
-        let posting = |((subject, object), rows): ((usize, i64), Vec<RowNumber>)| {
-            let (dataset, object) = live.get(&object)?;
-            let (dataset, object) = (dataset.clone(), object.clone());
-            Some(Posting {
+        let mut numbers: Vec<i64> = found.keys().map(|(_, number)| *number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        if numbers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let holders = catalogue::holders(session, &numbers).await?;
+        let masks = catalogue::masks(session, &numbers).await?;
+        let mut postings = Vec::with_capacity(found.len());
+        for ((subject, number), rows) in found {
+            let Some(rows) = RowSet::new(rows) else { continue };
+            let holders = holders.get(&number).into_iter().flatten();
+            let shown = holders.filter(|it| !masks.contains(&(it.id, subjects[subject])));
+            postings.extend(shown.map(|holder| Posting {
                 digest: self.digests[subject],
-                dataset,
-                object,
-                rows: RowSet::new(rows)?,
-            })
-        };
-        Ok(found.into_iter().filter_map(posting).collect())
+                dataset: holder.dataset.clone(),
+                object: holder.object.clone(),
+                rows: rows.clone(),
+            }));
+        }
+        Ok(postings)
     }
 }
 

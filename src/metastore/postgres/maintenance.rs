@@ -87,27 +87,59 @@ impl Work for MergeRuns {
         if session.query(sql, &[&self.runs]).await?.len() < self.runs.len() {
             return Ok(false);
         }
-        let dead: HashSet<i64> = dead(session).await?.into_iter().map(|(id, _)| id).collect();
+        let dead: HashSet<i64> = dead(session).await?.iter().filter_map(Dead::number).collect();
         merge(session, &self.runs, Choice::Without(dead)).await?;
         remove_runs(session, &self.runs).await?;
         Ok(true)
     }
 }
 
-/// The dead versions and how many postings each has.
-async fn dead(session: &Session) -> Attempt<Vec<(i64, i64)>> {
-    let sql = "SELECT id, postings FROM lacuna_objects WHERE state <> 1 AND state = 2";
+/// A dead version.
+struct Dead {
+    id: i64,
+    number: i64,
+    postings: i64,
+    /// Whether another version, which is recorded, shares its postings.
+    is_shared: bool,
+}
+
+impl Dead {
+    /// The number whose postings nobody has any more.
+    fn number(&self) -> Option<i64> {
+        (!self.is_shared).then_some(self.number)
+    }
+
+    /// How many postings nobody has any more.
+    fn postings(&self) -> i64 {
+        if self.is_shared { 0 } else { self.postings }
+    }
+}
+
+async fn dead(session: &Session) -> Attempt<Vec<Dead>> {
+    let sql = "SELECT id, number, postings,
+                   EXISTS (SELECT FROM lacuna_objects WHERE id = number AND state = 1)
+                   OR EXISTS (SELECT FROM lacuna_objects holders
+                              WHERE holders.shares IS NOT NULL AND holders.shares = number
+                                  AND holders.state = 1)
+               FROM (SELECT id, coalesce(shares, id) AS number, postings FROM lacuna_objects
+                     WHERE state <> 1 AND state = 2) dead";
     let rows = session.query(sql, &[]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    let dead = rows.iter().map(|row| Dead {
+        id: row.get(0),
+        number: row.get(1),
+        postings: row.get(2),
+        is_shared: row.get(3),
+    });
+    Ok(dead.collect())
 }
 
 struct ListDead;
 
 #[async_trait]
 impl Work for ListDead {
-    type Answer = Vec<(i64, i64)>;
+    type Answer = Vec<Dead>;
 
-    async fn attempt(&self, session: &Session) -> Attempt<Vec<(i64, i64)>> {
+    async fn attempt(&self, session: &Session) -> Attempt<Vec<Dead>> {
         dead(session).await
     }
 }
@@ -120,6 +152,9 @@ impl Work for RemoveDead {
     type Answer = ();
 
     async fn attempt(&self, session: &Session) -> Attempt<()> {
+        let sql = "DELETE FROM lacuna_masks WHERE object IN (
+                       SELECT id FROM lacuna_objects WHERE id = ANY($1) AND state = 2)";
+        session.execute(sql, &[&self.0]).await?;
         let sql = "DELETE FROM lacuna_objects WHERE id = ANY($1) AND state = 2";
         session.execute(sql, &[&self.0]).await.map(drop)
     }
@@ -176,8 +211,7 @@ async fn merge_all(writer: &Writer) -> Result<()> {
 
 /// Removes the postings of dead versions, where they are enough or the index is small.
 pub(super) async fn purge_if_due(writer: &Writer) -> Result<()> {
-    let dead: i64 =
-        writer.pool.transact(&ListDead).await?.iter().map(|(_, postings)| postings).sum();
+    let dead: i64 = writer.pool.transact(&ListDead).await?.iter().map(Dead::postings).sum();
     let all: i64 = writer.pool.transact(&ListRuns).await?.iter().map(|run| run.postings).sum();
     if dead == 0 || (all > CHEAP && dead.saturating_mul(SHARE) < all) {
         return Ok(());
@@ -189,10 +223,10 @@ pub(super) async fn purge_if_due(writer: &Writer) -> Result<()> {
 pub(super) async fn purge(writer: &Writer) -> Result<()> {
     let _turn = writer.maintenance.lock().await;
     let dead = writer.pool.transact(&ListDead).await?;
-    if dead.iter().any(|(_, postings)| *postings > 0) {
+    if dead.iter().any(|dead| dead.postings() > 0) {
         rewrite_all(writer).await?;
     }
-    let ids = dead.into_iter().map(|(id, _)| id).collect();
+    let ids = dead.into_iter().map(|dead| dead.id).collect();
     writer.pool.transact(&RemoveDead(ids)).await?;
     writer.pool.run_alone("VACUUM (SKIP_LOCKED) lacuna_segments, lacuna_objects").await
 }

@@ -2,7 +2,6 @@
 //! time, so that memory follows neither the runs nor the rows of a subject.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
 
 use tokio_postgres::Row;
 
@@ -20,22 +19,15 @@ const AHEAD: i64 = 2048;
 pub(super) enum Choice {
     /// Every one.
     All,
-    /// Those of other versions than these.
+    /// Those under other numbers than these.
     Without(HashSet<i64>),
-    /// Those of the version `old`, less these subjects', as postings of the version `new`.
-    Copy { old: i64, new: i64, erased: HashSet<u64> },
 }
 
 impl Choice {
-    fn choose(&self, posting: PackedPosting) -> Option<PackedPosting> {
-        let object = posting.object.cast_signed();
+    fn is_chosen(&self, posting: &PackedPosting) -> bool {
         match self {
-            Self::All => Some(posting),
-            Self::Without(dead) => (!dead.contains(&object)).then_some(posting),
-            Self::Copy { old, new, erased } => {
-                let is_chosen = object == *old && !erased.contains(&posting.subject);
-                is_chosen.then(|| PackedPosting { object: new.cast_unsigned(), ..posting })
-            }
+            Self::All => true,
+            Self::Without(dead) => !dead.contains(&posting.object.cast_signed()),
         }
     }
 }
@@ -45,11 +37,7 @@ impl Choice {
 /// Nobody else changes these runs meanwhile: the caller holds [`super::lock::SEGMENTS`], or they
 /// belong to a version that only it records.
 pub(super) async fn merge(session: &Session, runs: &[i64], choice: Choice) -> Attempt<u64> {
-    let mut mill = Mill {
-        readers: readers(session, runs).await?,
-        packer: Packer::new(),
-        choice: Arc::new(choice),
-    };
+    let mut mill = Mill { readers: readers(session, runs).await?, packer: Packer::new(), choice };
     let (mut run, mut number) = (None, 0);
     loop {
         let rows = mill.next_rows(session).await?;
@@ -124,7 +112,7 @@ impl Reader {
 struct Mill {
     readers: Vec<Reader>,
     packer: Packer,
-    choice: Arc<Choice>,
+    choice: Choice,
 }
 
 impl Mill {
@@ -201,7 +189,7 @@ impl Mill {
         // What is collected are ascending sequences, which this sort finds and merges.
         postings.sort();
         postings.dedup();
-        let chosen = postings.into_iter().filter_map(|posting| self.choice.choose(posting));
+        let chosen = postings.into_iter().filter(|posting| self.choice.is_chosen(posting));
         chosen.for_each(|posting| self.packer.push(posting));
     }
 }
@@ -216,7 +204,7 @@ mod tests {
 
     fn mill(readers: usize) -> Mill {
         let readers = (0..readers).map(|run| Reader::new(run as i64, 1)).collect();
-        Mill { readers, packer: Packer::new(), choice: Arc::new(Choice::All) }
+        Mill { readers, packer: Packer::new(), choice: Choice::All }
     }
 
     fn unpacked(segments: &[Segment]) -> Vec<PackedPosting> {

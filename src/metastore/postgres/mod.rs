@@ -144,13 +144,15 @@ impl Metastore for Postgres {
         for objects in objects.chunks(FORGET) {
             self.pool().transact(&Forget { dataset, objects }).await?;
         }
+        self.pool().transact(&succession::Settle).await?;
         maintenance::purge_if_due(&self.writer).await
     }
 
     async fn scrub(&self) -> Result<()> {
         self.pool().transact(&CollectLost).await?;
+        self.pool().transact(&succession::Settle).await?;
         maintenance::purge(&self.writer).await?;
-        self.pool().run_alone("VACUUM (FULL) lacuna_segments, lacuna_objects").await
+        self.pool().run_alone("VACUUM (FULL) lacuna_segments, lacuna_objects, lacuna_masks").await
     }
 
     fn lookup(&self, digests: &[IdentifierDigest]) -> MetastoreStream<Posting> {
@@ -345,7 +347,7 @@ impl Work for Size {
         let sql = "SELECT count(*), coalesce(sum(postings), 0)::bigint,
                        (SELECT sum(pg_total_relation_size(name::regclass))::bigint
                         FROM unnest(ARRAY['lacuna_about', 'lacuna_datasets', 'lacuna_objects',
-                                          'lacuna_runs', 'lacuna_segments']) name)
+                                          'lacuna_masks', 'lacuna_runs', 'lacuna_segments']) name)
                    FROM lacuna_objects WHERE state = 1";
         let rows = session.query(sql, &[]).await?;
         let number =

@@ -2,7 +2,7 @@
 //! a merge beside it neither hides a posting nor shows one twice. That state is kept for as long as
 //! the pass takes: until then the server cannot reuse the room of what is removed meanwhile.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -11,6 +11,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
 use tokio_postgres::Row;
 
+use super::catalogue;
 use super::failure::{Attempt, damaged};
 use super::pool::{READ, Session, Values, Work};
 use super::segments::{Stored, digest_of};
@@ -90,15 +91,15 @@ impl Work for Pass {
             WITHIN => return Err(broken_off().into()),
             _ => return Ok(()),
         }
-        let places = Arc::new(self.places(session).await?);
-        if !places.is_empty() {
+        let wanted = Arc::new(self.wanted(session).await?);
+        if !wanted.is_empty() {
             session.run(OPEN).await?;
             loop {
                 let rows = session.query(FETCH, &[]).await?;
                 if rows.is_empty() {
                     break;
                 }
-                let found = told(rows, places.clone()).await?;
+                let found = told(rows, wanted.clone()).await?;
                 self.came_to.store(WITHIN, Ordering::Relaxed);
                 if self.pages.send(Ok(Some(found))).await.is_err() {
                     break;
@@ -110,11 +111,30 @@ impl Work for Pass {
     }
 }
 
+/// The versions that are asked for, by the number that their postings are stored under.
+type Wanted = HashMap<u64, Vec<WantedVersion>>;
+
+struct WantedVersion {
+    place: usize,
+    /// Subjects of whom it has no posting, though some are stored under its number.
+    masked: HashSet<u64>,
+}
+
 impl Pass {
-    /// The place of each number, as a segment knows it, among the versions that are asked for.
-    async fn places(&self, session: &Session) -> Attempt<HashMap<u64, usize>> {
+    async fn wanted(&self, session: &Session) -> Attempt<Wanted> {
         let entries = entries(session, &self.dataset, &self.objects).await?;
-        Ok(entries.into_iter().map(|entry| (entry.id.cast_unsigned(), entry.place)).collect())
+        let numbers: Vec<i64> = entries.iter().map(|entry| entry.number).collect();
+        let mut masked: HashMap<i64, HashSet<u64>> = HashMap::new();
+        for (object, subject) in catalogue::masks(session, &numbers).await? {
+            masked.entry(object).or_default().insert(subject);
+        }
+        let mut wanted = Wanted::with_capacity(entries.len());
+        for Entry { place, id, number, .. } in entries {
+            let masked = masked.remove(&id).unwrap_or_default();
+            let versions = wanted.entry(number.cast_unsigned()).or_default();
+            versions.push(WantedVersion { place, masked });
+        }
+        Ok(wanted)
     }
 }
 
@@ -122,6 +142,7 @@ impl Pass {
 struct Entry {
     place: usize,
     id: i64,
+    number: i64,
     postings: i64,
 }
 
@@ -132,7 +153,7 @@ async fn entries(
     objects: &[ObjectVersion],
 ) -> Attempt<Vec<Entry>> {
     const ENTRIES: &str = "
-        SELECT asked.place, objects.id, objects.postings
+        SELECT asked.place, objects.id, coalesce(objects.shares, objects.id), objects.postings
         FROM unnest($2::bytea[], $3::text[], $4::text[])
             WITH ORDINALITY AS asked (key, version, etag, place)
         JOIN lacuna_objects objects USING (key, version, etag)
@@ -146,7 +167,8 @@ async fn entries(
         for row in session.query(ENTRIES, values).await? {
             let place = usize::try_from(row.get::<_, i64>(0) - 1).unwrap_or(usize::MAX);
             let place = chunk * OBJECTS + place;
-            entries.push(Entry { place, id: row.get(1), postings: row.get(2) });
+            let (id, number, postings) = (row.get(1), row.get(2), row.get(3));
+            entries.push(Entry { place, id, number, postings });
         }
     }
     Ok(entries)
@@ -178,17 +200,18 @@ impl Work for Counts<'_> {
 }
 
 /// What these segments hold of the wanted objects. Takes a while.
-async fn told(rows: Vec<Row>, places: Arc<HashMap<u64, usize>>) -> Attempt<Vec<ObjectPostings>> {
+async fn told(rows: Vec<Row>, wanted: Arc<Wanted>) -> Attempt<Vec<ObjectPostings>> {
     let reading = tokio::task::spawn_blocking(move || {
         let mut found: HashMap<usize, Vec<RowPosting>> = HashMap::new();
         for row in &rows {
             let bytes: &[u8] = row.try_get(0).map_err(|_| damaged("a segment"))?;
             let stored = Stored::new(bytes)?;
             for posting in stored.block()?.postings() {
-                if let Some(place) = places.get(&posting.object) {
-                    let digest = digest_of(posting.subject);
-                    let posting = RowPosting { digest, row: RowNumber(posting.row) };
-                    found.entry(*place).or_default().push(posting);
+                let Some(versions) = wanted.get(&posting.object) else { continue };
+                let digest = digest_of(posting.subject);
+                let told = RowPosting { digest, row: RowNumber(posting.row) };
+                for version in versions.iter().filter(|it| !it.masked.contains(&posting.subject)) {
+                    found.entry(version.place).or_default().push(told);
                 }
             }
         }

@@ -33,8 +33,13 @@ pub(super) fn digest_of(subject: u64) -> IdentifierDigest {
 }
 
 /// A subject's number as the database sorts it: signed numbers in the order of unsigned ones.
-fn key_of(number: u64) -> i64 {
+pub(super) fn key_of(number: u64) -> i64 {
     (number ^ (1 << 63)).cast_signed()
+}
+
+/// The subject that a key stands for.
+pub(super) fn number_of(key: i64) -> u64 {
+    key.cast_unsigned() ^ (1 << 63)
 }
 
 /// A segment to be stored.
@@ -285,6 +290,7 @@ mod tests {
                 let stored = Stored::new(&segment.bytes).expect("it fits");
                 let block = stored.block().expect("whole");
                 prop_assert_eq!(key_of(block.first_subject()), segment.first);
+                prop_assert_eq!(number_of(segment.first), block.first_subject());
                 unpacked.extend(block.postings());
             }
             prop_assert_eq!(unpacked, postings);

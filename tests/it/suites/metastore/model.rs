@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::TryStreamExt as _;
 use lacuna::domain::object::ObjectVersion;
 use lacuna::domain::posting::RowPosting;
 use lacuna::metastore::memory::MemoryMetastore;
@@ -11,7 +12,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::{
-    Storage, dataset, digest, indexed, listing, lookup, object, posting, record, unreadable,
+    Storage, dataset, digest, indexed, listing, lookup, object, posting, record, told, unreadable,
 };
 
 #[derive(Clone, Debug)]
@@ -89,7 +90,22 @@ pub(super) async fn compare(
     let subjects: Vec<_> = (0..7).map(digest).collect();
     assert_eq!(lookup(metastore, &subjects).await, lookup(model, &subjects).await, "{calls:#?}");
     for name in DATASETS.map(dataset) {
-        assert_eq!(listing(metastore, &name).await, listing(model, &name).await, "{calls:#?}");
+        let listed = listing(metastore, &name).await;
+        assert_eq!(listed, listing(model, &name).await, "{calls:#?}");
+        let objects: Vec<_> = listed.into_iter().map(|scanned| scanned.object).collect();
+        let known: Vec<_> = subjects.iter().map(|digest| posting(*digest, 0)).collect();
+        let mut both = Vec::new();
+        for index in [metastore, model] {
+            let pieces = index.postings(&name, &objects).try_collect().await.expect("postings");
+            both.push(told(pieces, &known));
+        }
+        assert_eq!(both[0], both[1], "{calls:#?}");
+        let counts = metastore.posting_counts(&name, &objects).await.expect("counts");
+        assert_eq!(counts.len(), objects.len());
+        for (place, count) in counts.into_iter().enumerate() {
+            let told = both[0].iter().filter(|(of, ..)| *of == place).count() as u64;
+            assert!(count.is_none_or(|count| count == told), "{calls:#?}");
+        }
     }
     let (size, expected) = (metastore.size().await, model.size().await);
     let (size, expected) = (size.expect("a size"), expected.expect("a size"));

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
 use lacuna::domain::object::ObjectKey;
 use lacuna::metastore::postgres::{Postgres, PostgresSettings};
-use lacuna::metastore::{Metastore, MetastoreErrorKind, Succession};
+use lacuna::metastore::{Metastore, MetastoreErrorKind, ObjectPostings, Succession};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
@@ -17,7 +18,7 @@ use tokio_postgres::Client;
 
 use super::{
     Storage, block_on, dataset, digest, indexed, listing, lookup, metastore_suite, object,
-    object_of, posting, record, rows,
+    object_of, posting, record, rows, told,
 };
 use crate::support::postgres::Database;
 use crate::support::tls::{Authority, Front};
@@ -118,6 +119,44 @@ fn what_is_erased_is_no_longer_stored() {
     });
 }
 
+/// A version that is kept and the one made from it share what is stored, SQL sees both as they are,
+/// and the erased subjects' postings leave the segments as soon as no version has them.
+#[test]
+fn kept_versions_share_what_is_stored() {
+    block_on(async {
+        let database = Database::new();
+        let (metastore, client, name) =
+            (database.metastore(), database.client().await, dataset("d"));
+        let versions = ["v1", "v2", "v3"].map(|version| object("a", version, "e"));
+        let postings: Vec<_> = (0..3000).map(|row| posting(digest(row % 300), row)).collect();
+        record(&metastore, &name, indexed(&versions[0], 3000), &postings).await.expect("recorded");
+        for (at, erased) in [(0, [5, 6]), (1, [6, 7])] {
+            let (old, new) = (versions[at].clone(), versions[at + 1].clone());
+            let erased = erased.map(digest).to_vec();
+            let order = Succession { dataset: name.clone(), old, new, erased, keeps_old: true };
+            metastore.succeed(&order).await.expect("succeeded");
+        }
+        assert_eq!(number(&client, STORED).await, 3000, "nothing is stored twice");
+        assert_eq!(metastore.size().await.expect("a size").postings, 3000 + 2980 + 2970);
+        for (subject, versions) in [(4, 3), (5, 1), (6, 1), (7, 2)] {
+            let found = lookup(&metastore, &[digest(subject)]).await;
+            assert_eq!(found.len(), versions, "subject {subject}");
+            let sql = "SELECT * FROM user_objects($1)";
+            let rows = client.query(sql, &[&digest(subject).to_string()]).await.expect("rows");
+            assert_eq!(rows.len(), versions * 10, "subject {subject}");
+        }
+        let masks = "SELECT count(*) FROM lacuna_masks";
+        assert_eq!(number(&client, masks).await, 5);
+        // The first goes: 5 and 6 are nobody's any more, 7 is the second's.
+        for (at, stored, masked) in [(0, 2980, 1), (1, 2970, 0), (2, 0, 0)] {
+            metastore.forget(&name, &versions[at..=at]).await.expect("forgotten");
+            assert_eq!(number(&client, STORED).await, stored, "after {at}");
+            assert_eq!(number(&client, masks).await, masked, "after {at}");
+        }
+        assert_eq!(number(&client, "SELECT count(*) FROM lacuna_objects").await, 0);
+    });
+}
+
 /// Many small recordings end in few runs, and nothing is lost on the way.
 #[test]
 fn runs_are_merged_as_they_pile_up() {
@@ -139,6 +178,43 @@ fn runs_are_merged_as_they_pile_up() {
         let found = lookup(&metastore, &(0..97).map(digest).collect::<Vec<_>>()).await;
         let rows: u64 = found.iter().map(|posting| posting.rows.count().0).sum();
         assert_eq!(rows, 200 * 50);
+    });
+}
+
+/// A merge of runs that are read in many pages, one subject filling many of them, loses nothing and
+/// repeats nothing; and who reads them all and loses the connection is not told that this was all.
+#[test]
+fn large_runs_are_merged_and_told_whole() {
+    block_on(async {
+        let database = Database::new();
+        let metastore = database.metastore();
+        let name = dataset("d");
+        let wide: Vec<_> = (0..400_000).map(|row| posting(digest(row * 7), row)).collect();
+        let heavy: Vec<_> = (0..90_000).map(|row| posting(digest(7), row * 3)).collect();
+        let gone: Vec<_> = (0..70_000).map(|row| posting(digest(row % 5 * 7), row)).collect();
+        for (key, postings) in [("wide", &wide), ("heavy", &heavy), ("gone", &gone)] {
+            let scanned = indexed(&object(key, "1", "e"), 400_000);
+            record(&metastore, &name, scanned, postings).await.expect("recorded");
+        }
+        let client = database.client().await;
+        assert_eq!(number(&client, "SELECT count(*) FROM lacuna_runs").await, 3);
+        metastore.forget(&name, &[object("gone", "1", "e")]).await.expect("forgotten");
+        assert_eq!(number(&client, "SELECT count(*) FROM lacuna_runs").await, 1);
+        assert_eq!(number(&client, STORED).await, 490_000);
+        let asked = ["wide", "heavy", "gone"].map(|key| object(key, "1", "e"));
+        let found: Vec<_> = metastore.postings(&name, &asked).try_collect().await.expect("told");
+        let expected = [wide.clone(), heavy].into_iter().enumerate();
+        let expected = expected.map(|(place, postings)| ObjectPostings { place, postings });
+        assert!(told(found, &wide) == told(expected.collect(), &wide), "each posting once");
+
+        let mut pieces = metastore.postings(&name, &asked[..1]);
+        pieces.try_next().await.expect("a piece").expect("the first");
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                   WHERE datname = current_database() AND application_name = 'lacuna'";
+        assert!(number(&client, end).await > 0);
+        // What was read ahead still comes; then an error, and no end.
+        let rest: Result<Vec<_>, _> = pieces.try_collect().await;
+        assert_eq!(rest.expect_err("not all").kind(), MetastoreErrorKind::Unavailable);
     });
 }
 
@@ -394,8 +470,7 @@ fn a_damaged_segment_says_what_to_do() {
             .expect("recorded");
         let damage = "UPDATE lacuna_segments SET segment = set_byte(segment, 30, 77)";
         database.client().await.execute(damage, &[]).await.expect("damaged");
-        let found: Result<Vec<_>, _> =
-            futures::TryStreamExt::try_collect(metastore.lookup(&[digest(1)])).await;
+        let found: Result<Vec<_>, _> = metastore.lookup(&[digest(1)]).try_collect().await;
         let error = found.expect_err("damaged");
         assert_eq!(error.kind(), MetastoreErrorKind::Corrupt);
         assert!(error.to_string().contains("lacuna index --full"), "{error}");
