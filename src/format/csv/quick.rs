@@ -104,9 +104,18 @@ impl Work for Quick<'_> {
             let rest = self.window.len() - at;
             let real = if rest < BLOCK_BYTES { below(rest as u32) } else { !0 };
             let quotes = lanes.equal(block, dialect.quote) & real;
-            let endings = (lanes.equal(block, b'\n') | lanes.equal(block, b'\r')) & real;
+            // All of it is within one field, as most blocks of long texts are.
+            if quotes | !inside == 0 {
+                opens = 0;
+                at += BLOCK_BYTES;
+                continue;
+            }
             let delimiters = lanes.equal(block, dialect.delimiter) & real;
-            let quoted = parity(quotes) ^ inside;
+            let mut endings = lanes.at_most(block, b'\r') & real;
+            if endings != 0 {
+                endings &= lanes.equal(block, b'\n') | lanes.equal(block, b'\r');
+            }
+            let quoted = if quotes == 0 { 0 } else { parity(quotes) ^ inside };
             inside = if quoted >> 63 == 1 { !0 } else { 0 };
             let may_open = quotes | endings | delimiters;
             let odd = quotes & quoted & !(may_open << 1 | opens);

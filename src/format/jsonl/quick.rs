@@ -1,10 +1,13 @@
 //! JSON lines at the speed of memory: 64 bytes at once, as bits (after Langdale and Lemire, *Parsing
 //! gigabytes of JSON per second*, 2019), without an index of tokens.
 //!
-//! The grammar is held as sets of places: where a value, a key, a colon or a separator is due. A token
-//! that stands where it is not due fails its line, and so does whatever is not plain: an escape in a
-//! key, a deep nest, a first byte other than `{`. A line that failed is read by the plain reader, which
-//! decides; so this only has to be right about lines that it passes.
+//! The grammar is held as sets of places: where a value, a key or a colon is due. Where one is due it
+//! has to stand, and nowhere else; so that a comma, a closing bracket or the end of the line can only
+//! stand where nothing is due. What breaks that fails its line, and so does whatever is not plain: an
+//! escape in a key, a deep nest, a first byte other than `{`. A line that failed is read by the plain
+//! reader, which decides; so this only has to be right about lines that it passes.
+//!
+//! A block within one string, which long texts are full of, is passed over at once.
 
 use super::tree::{NodeId, ROOT, Tree};
 use super::walk::{DEEPEST, Scalar, Visitor as _, number_length};
@@ -112,7 +115,6 @@ struct Carry {
     value: u64,
     key: u64,
     colon: u64,
-    separator: u64,
     /// For each open level, from the lowest bit on, whether it is an array.
     kinds: u64,
     depth: u32,
@@ -132,7 +134,6 @@ impl Carry {
         value: 1,
         key: 0,
         colon: 0,
-        separator: 0,
         kinds: 0,
         depth: 0,
         closed: None,
@@ -155,30 +156,34 @@ struct Marks {
     comma: u64,
     opens: u64,
     closes: u64,
+    /// White space, and control characters, which are none.
     blank: u64,
-    /// Blanks that may be other control characters.
-    odd: u64,
     /// Numbers, literals, and whatever else.
     scalar: u64,
 }
 
 impl Marks {
+    /// `None` where all of the block lies within one string and one line.
     #[inline(always)]
-    fn new<L: Lanes>(lanes: L, block: L::Block, carry: &mut Carry) -> Self {
+    fn new<L: Lanes>(lanes: L, block: L::Block, carry: &mut Carry) -> Option<Self> {
         let backslash = lanes.equal(block, b'\\');
         let quotes = lanes.equal(block, b'"') & !escaped(backslash, &mut carry.escaped);
+        let newline = lanes.equal(block, b'\n');
+        if quotes | newline | !carry.inside == 0 {
+            carry.failed |= backslash != 0 && carry.key_run != 0;
+            carry.scalar = 0;
+            return None;
+        }
         let inside = parity(quotes) ^ carry.inside;
         carry.inside = if inside >> 63 == 1 { !0 } else { 0 };
         let outside = !(inside | quotes);
-        let newline = lanes.equal(block, b'\n');
         let low = lanes.at_most(block, b' ') & outside;
         let colon = lanes.equal(block, b':') & outside;
         let comma = lanes.equal(block, b',') & outside;
         // `[` and `{` differ by one bit, and so do `]` and `}`.
         let opens = lanes.equal_with(block, 0x20, b'{') & outside;
         let closes = lanes.equal_with(block, 0x20, b'}') & outside;
-        let blank = low & !newline;
-        Self {
+        Some(Self {
             newline,
             opening: quotes & inside,
             closing: quotes & !inside,
@@ -188,10 +193,9 @@ impl Marks {
             comma,
             opens,
             closes,
-            blank,
-            odd: blank & !lanes.equal(block, b' '),
+            blank: low & !newline,
             scalar: outside & !(low | colon | comma | opens | closes),
-        }
+        })
     }
 }
 
@@ -209,10 +213,14 @@ fn escaped(backslash: u64, carry: &mut u64) -> u64 {
     escaped
 }
 
-/// The first places that are not blank, from the bytes after `tokens` and from `places` on.
+/// The first places after `tokens` that are not blank.
 #[inline(always)]
-fn due(tokens: u64, places: u64, blank: u64, carry: &mut u64) -> u64 {
-    let places = tokens << 1 | places | *carry;
+fn due(tokens: u64, blank: u64, carry: &mut u64) -> u64 {
+    let places = tokens << 1 | *carry;
+    if blank == 0 {
+        *carry = tokens >> 63;
+        return places;
+    }
     let (sum, beyond) = (places & blank).overflowing_add(blank);
     *carry = tokens >> 63 | u64::from(beyond);
     (sum | places) & !blank
@@ -283,9 +291,20 @@ impl Quick<'_> {
         at: usize,
         carry: &mut Carry,
     ) -> Result<Option<usize>, Problem> {
-        let marks = Marks::new(lanes, block, carry);
+        let Some(marks) = Marks::new(lanes, block, carry) else { return Ok(None) };
         let nests = self.nests(&marks, at, carry);
-        let (keys, wrong) = self.grammar(&marks, &nests, at, carry);
+        let starts = marks.scalar & !(marks.scalar << 1 | carry.scalar);
+        carry.scalar = marks.scalar >> 63;
+        let (keys, mut wrong) = self.grammar(&marks, &nests, starts, at, carry);
+        if starts != 0 {
+            wrong |= self.scalars(starts, marks.scalar, lanes.digits(block), at);
+        }
+        if marks.blank != 0 {
+            for place in bits(marks.blank & !lanes.equal(block, b' ')) {
+                let fits = self.window.get(at + place).is_some_and(is_blank);
+                wrong |= if fits { 0 } else { 1 << place };
+            }
+        }
         let mut candidates = keys;
         if !self.keys.firsts.is_empty() {
             let firsts = self.keys.firsts.iter();
@@ -352,44 +371,59 @@ impl Quick<'_> {
         fits
     }
 
-    /// Finds out what stands where it is not due. Answers the keys' opening quotes, and what is wrong.
+    /// Finds out what stands where it is not due, and what is due and does not stand there. Answers the
+    /// keys' opening quotes, and what is wrong.
     #[inline(always)]
-    fn grammar(&self, marks: &Marks, nests: &Nests, at: usize, carry: &mut Carry) -> (u64, u64) {
+    fn grammar(
+        &self,
+        marks: &Marks,
+        nests: &Nests,
+        starts: u64,
+        at: usize,
+        carry: &mut Carry,
+    ) -> (u64, u64) {
         let Marks { newline, opening, closing, colon, comma, opens, closes, blank, .. } = *marks;
-        let after_scalar = marks.scalar << 1 | carry.scalar;
-        let starts = marks.scalar & !after_scalar;
-        carry.scalar = marks.scalar >> 63;
-
         let value = colon | nests.array_opens | comma & nests.array | newline;
-        let value = due(value, 0, blank, &mut carry.value);
+        let value = due(value, blank, &mut carry.value);
         let key = opens & !nests.array_opens | comma & !nests.array;
-        let key = due(key, 0, blank, &mut carry.key);
+        let key = due(key, blank, &mut carry.key);
         let keys = opening & key;
         // An addition runs from a key's opening quote to its closing one.
         let (run, carried) = marks.inside.overflowing_add(keys);
         let (run, carried_too) = run.overflowing_add(carry.key_run);
         carry.key_run = u64::from(carried | carried_too);
-        let key_ends = run & closing;
-        let in_keys = marks.inside & !run;
-        let colon_due = due(key_ends, 0, blank, &mut carry.colon);
-        let ends = closing & !key_ends | closes;
-        let ended = after_scalar & !marks.scalar;
-        let separator = due(ends, ended, blank, &mut carry.separator);
+        let colon_due = due(run & closing, blank, &mut carry.colon);
 
-        let mut wrong = nests.wrong | marks.backslash & in_keys;
-        wrong |= opening & !(value | key) | (starts | opens) & !value;
-        wrong |= colon & !colon_due | (comma | newline) & !separator;
-        for place in bits(closes & !separator) {
+        let nests_and_scalars = opens | starts;
+        let mut wrong = nests.wrong | newline & marks.inside | colon ^ colon_due;
+        wrong |= nests_and_scalars & key;
+        let strange = (value | key) ^ (opening | nests_and_scalars);
+        wrong |= strange & !closes;
+        for place in bits(strange & closes) {
             wrong |= if self.is_empty_nest(at + place) { 0 } else { 1 << place };
         }
-        for place in bits(starts) {
-            wrong |= if is_scalar(&self.window[at + place..]) { 0 } else { 1 << place };
-        }
-        for place in bits(marks.odd) {
-            let fits = self.window.get(at + place).is_some_and(is_blank);
-            wrong |= if fits { 0 } else { 1 << place };
+        if marks.backslash != 0 {
+            wrong |= marks.backslash & marks.inside & !run;
         }
         (keys, wrong)
+    }
+
+    /// Which of these numbers and literals are none.
+    #[inline(always)]
+    fn scalars(&self, starts: u64, scalar: u64, digits: u64, at: usize) -> u64 {
+        let mut wrong = 0;
+        for place in bits(starts) {
+            let length = (!(scalar >> place)).trailing_zeros();
+            let end = place as u32 + length;
+            // Digits alone, whose last one is in this block, without a zero before others.
+            let is_whole = end < BLOCK_BYTES as u32
+                && digits >> place & below(length) == below(length)
+                && (length == 1 || self.window[at + place] != b'0');
+            if !is_whole && !is_scalar(&self.window[at + place..]) {
+                wrong |= 1 << place;
+            }
+        }
+        wrong
     }
 
     /// Whether the array or object that closes here has nothing in it.
