@@ -11,7 +11,6 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -21,6 +20,7 @@ use lacuna::domain::identifier::{DigestKey, IdentifierType, Namespace};
 use lacuna::domain::posting::{RowGap, RowPosting};
 use lacuna::domain::row::RowNumber;
 use lacuna::format::{ScanSink, Source, SourceError, Stopped, detect};
+use rustix::buffer::spare_capacity;
 
 struct Stored {
     file: File,
@@ -33,8 +33,15 @@ impl Source for Stored {
     }
 
     fn read_at(&self, offset: u64, length: usize) -> Result<Bytes, SourceError> {
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, offset).map_err(SourceError::new)?;
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let at = offset + bytes.len() as u64;
+            let read = rustix::io::pread(&self.file, spare_capacity(&mut bytes), at);
+            if read.map_err(SourceError::new)? == 0 {
+                return Err(SourceError::new("the file became shorter"));
+            }
+        }
+        bytes.truncate(length);
         Ok(bytes.into())
     }
 }

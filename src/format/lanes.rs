@@ -210,16 +210,16 @@ pub(super) fn below(at: u32) -> u64 {
     (1 << at) - 1
 }
 
-/// The block that begins at `at`, padded with spaces beyond the end.
+/// Loads the block that begins at `at`, padded with spaces beyond the end.
 #[inline(always)]
-pub(super) fn block_at(window: &[u8], at: usize) -> [u8; BLOCK_BYTES] {
+pub(super) fn load_at<L: Lanes>(lanes: L, window: &[u8], at: usize) -> L::Block {
     let rest = &window[at..];
     match rest.first_chunk() {
-        Some(block) => *block,
+        Some(block) => lanes.load(block),
         None => {
             let mut block = [b' '; BLOCK_BYTES];
             block[..rest.len()].copy_from_slice(rest);
-            block
+            lanes.load(&block)
         }
     }
 }

@@ -6,7 +6,7 @@
 //! the plain reader, and so is a dialect with an escape byte.
 
 use super::{Reader, RecordCutter};
-use crate::format::lanes::{BLOCK_BYTES, Lanes, Work, below, block_at, parity, with_widest};
+use crate::format::lanes::{BLOCK_BYTES, Lanes, Work, below, load_at, parity, with_widest};
 use crate::format::text::{Findings, Found, Plain, Problem, ReadWindow, check_length};
 
 /// Reads windows of records.
@@ -99,7 +99,7 @@ impl Work for Quick<'_> {
         let mut progress = self.begin(self.start);
         let mut at = self.start;
         while at < self.window.len() {
-            let block = lanes.load(&block_at(self.window, at));
+            let block = load_at(lanes, self.window, at);
             // The padding of a last block may be a delimiter or a quote.
             let rest = self.window.len() - at;
             let real = if rest < BLOCK_BYTES { below(rest as u32) } else { !0 };

@@ -12,7 +12,7 @@
 use super::tree::{NodeId, ROOT, Tree};
 use super::walk::{DEEPEST, Scalar, Visitor as _, number_length};
 use super::{Identifiers, Lines, Reader};
-use crate::format::lanes::{BLOCK_BYTES, Lanes, Work, below, block_at, parity, with_widest};
+use crate::format::lanes::{BLOCK_BYTES, Lanes, Work, below, load_at, parity, with_widest};
 use crate::format::text::{Findings, Found, Plain, Problem, ReadWindow, check_length};
 
 /// Deeper nests are left to the plain reader: a bit for each level.
@@ -35,6 +35,8 @@ pub(in crate::format) struct Scanner {
 struct Keys {
     /// What they begin with; empty: anything.
     firsts: Vec<u8>,
+    /// Their first eight bytes with the closing quote, and which of their bits count.
+    starts: Vec<(u64, u64)>,
     /// Whether any stands below the top of the document.
     nested: bool,
 }
@@ -45,16 +47,30 @@ impl Keys {
         if tree.has_elements() {
             return None;
         }
-        let mut firsts = Vec::new();
+        let (mut firsts, mut starts) = (Vec::new(), Vec::new());
         for name in tree.names() {
             firsts.push(*name.first()?);
+            let (mut start, mut counts) = ([0; 8], [0; 8]);
+            for (at, &byte) in name.iter().chain(b"\"").take(8).enumerate() {
+                (start[at], counts[at]) = (byte, 0xff);
+            }
+            starts.push((u64::from_le_bytes(start), u64::from_le_bytes(counts)));
         }
         firsts.sort_unstable();
         firsts.dedup();
         if firsts.len() > FIRSTS {
             firsts.clear();
         }
-        Some(Self { firsts, nested: tree.is_nested() })
+        Some(Self { firsts, starts, nested: tree.is_nested() })
+    }
+
+    /// Whether the key that the text begins with may be one of them.
+    #[inline(always)]
+    fn may_begin(&self, text: &[u8]) -> bool {
+        text.first_chunk().is_none_or(|start| {
+            let start = u64::from_le_bytes(*start);
+            self.starts.iter().any(|&(wanted, counts)| start & counts == wanted)
+        })
     }
 }
 
@@ -236,6 +252,13 @@ struct Nests {
     wrong: u64,
 }
 
+/// What is known of the block at a place.
+struct Seen {
+    marks: Marks,
+    nests: Nests,
+    at: usize,
+}
+
 /// What a block comes to.
 struct Verdict {
     /// Line ends, keys that may be wanted, and nests if they matter.
@@ -267,7 +290,7 @@ impl Work for Quick<'_> {
         let mut at = 0;
         let mut carry = Carry::START;
         while at < self.window.len() {
-            let block = lanes.load(&block_at(self.window, at));
+            let block = load_at(lanes, self.window, at);
             match self.block(lanes, block, at, &mut carry)? {
                 None => at += BLOCK_BYTES,
                 // A line ended within a string: nothing is certain but that another one begins.
@@ -292,12 +315,36 @@ impl Quick<'_> {
         carry: &mut Carry,
     ) -> Result<Option<usize>, Problem> {
         let Some(marks) = Marks::new(lanes, block, carry) else { return Ok(None) };
+        if marks.opens | marks.closes | marks.newline == 0 {
+            // Most blocks: what is known of these makes the rest shorter.
+            let marks = Marks { opens: 0, closes: 0, newline: 0, ..marks };
+            let nests = Nests::same(carry);
+            return self.tokens(lanes, block, Seen { marks, nests, at }, carry);
+        }
         let nests = self.nests(&marks, at, carry);
+        self.tokens(lanes, block, Seen { marks, nests, at }, carry)
+    }
+
+    /// Checks the tokens of a block and reads what is wanted.
+    #[inline(always)]
+    fn tokens<L: Lanes>(
+        &mut self,
+        lanes: L,
+        block: L::Block,
+        seen: Seen,
+        carry: &mut Carry,
+    ) -> Result<Option<usize>, Problem> {
+        let Seen { marks, nests, at } = seen;
         let starts = marks.scalar & !(marks.scalar << 1 | carry.scalar);
         carry.scalar = marks.scalar >> 63;
         let (keys, mut wrong) = self.grammar(&marks, &nests, starts, at, carry);
         if starts != 0 {
-            wrong |= self.scalars(starts, marks.scalar, lanes.digits(block), at);
+            let (digits, zeros) = (lanes.digits(block), lanes.equal(block, b'0'));
+            // Digits alone, no zero before others, nothing that may go on: no number is wrong.
+            let odd = marks.scalar & (!digits | 1 << 63) | starts & zeros & marks.scalar >> 1;
+            if odd != 0 {
+                wrong |= self.scalars(starts, marks.scalar, digits, at);
+            }
         }
         if marks.blank != 0 {
             for place in bits(marks.blank & !lanes.equal(block, b' ')) {
@@ -306,7 +353,7 @@ impl Quick<'_> {
             }
         }
         let mut candidates = keys;
-        if !self.keys.firsts.is_empty() {
+        if keys != 0 && !self.keys.firsts.is_empty() {
             let firsts = self.keys.firsts.iter();
             let firsts = firsts.fold(0, |bits, &first| bits | lanes.equal(block, first));
             candidates &= firsts >> 1 | 1 << 63;
@@ -415,10 +462,9 @@ impl Quick<'_> {
         for place in bits(starts) {
             let length = (!(scalar >> place)).trailing_zeros();
             let end = place as u32 + length;
-            // Digits alone, whose last one is in this block, without a zero before others.
+            let others = !(digits >> place);
             let is_whole = end < BLOCK_BYTES as u32
-                && digits >> place & below(length) == below(length)
-                && (length == 1 || self.window[at + place] != b'0');
+                && is_decimal(&self.window[at + place..], length, others & below(length));
             if !is_whole && !is_scalar(&self.window[at + place..]) {
                 wrong |= 1 << place;
             }
@@ -453,7 +499,9 @@ impl Quick<'_> {
                     return Ok(Some(self.line));
                 }
             } else if marks.opening & bit != 0 {
-                carry.failed |= self.key(at + place).is_none();
+                if self.keys.may_begin(&self.window[at + place + 1..]) {
+                    carry.failed |= self.key(at + place).is_none();
+                }
             } else if marks.opens & bit != 0 {
                 self.open(at + place);
             } else {
@@ -514,6 +562,14 @@ impl Quick<'_> {
 }
 
 impl Nests {
+    /// Of a block in which none begins or ends.
+    #[inline(always)]
+    fn same(carry: &Carry) -> Self {
+        let mut nests = Self { array: 0, top: 0, array_opens: 0, wrong: 0 };
+        nests.add(!0, carry);
+        nests
+    }
+
     #[inline(always)]
     fn add(&mut self, places: u64, carry: &Carry) {
         self.array |= if carry.kinds & 1 == 1 { places } else { 0 };
@@ -542,15 +598,24 @@ fn skip_blank(text: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// Whether the text begins with a number or a literal, and something that may follow one.
+/// Whether these first bytes of a text, of which `others` are no digits, are a number without sign and
+/// exponent.
 #[inline(always)]
+fn is_decimal(text: &[u8], length: u32, others: u64) -> bool {
+    let whole = if others == 0 { length } else { others.trailing_zeros() };
+    let fraction_fits = others == 0
+        || (others & (others - 1) == 0 && whole + 1 < length && text[whole as usize] == b'.');
+    fraction_fits && (whole == 1 || (whole > 1 && text[0] != b'0'))
+}
+
+/// Whether the text begins with a number or a literal, and something that may follow one.
 fn is_scalar(text: &[u8]) -> bool {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let is_whole = digits == 1 || (digits > 1 && text[0] != b'0');
-    if is_whole && text.get(digits).is_some_and(ends_scalar) {
-        return true;
-    }
-    scalar(text).is_some_and(|(_, length)| text.get(length).is_some_and(ends_scalar))
+    let length = match text.first() {
+        Some(b'-' | b'0'..=b'9') => number_length(text),
+        _ => None,
+    };
+    let length = length.or_else(|| scalar(text).map(|(_, length)| length));
+    length.is_some_and(|length| text.get(length).is_some_and(ends_scalar))
 }
 
 fn ends_scalar(byte: &u8) -> bool {
