@@ -176,6 +176,8 @@ struct Marks {
     blank: u64,
     /// Numbers, literals, and whatever else.
     scalar: u64,
+    /// Where one of them begins.
+    starts: u64,
 }
 
 impl Marks {
@@ -199,6 +201,9 @@ impl Marks {
         // `[` and `{` differ by one bit, and so do `]` and `}`.
         let opens = lanes.equal_with(block, 0x20, b'{') & outside;
         let closes = lanes.equal_with(block, 0x20, b'}') & outside;
+        let scalar = outside & !(low | colon | comma | opens | closes);
+        let starts = scalar & !(scalar << 1 | carry.scalar);
+        carry.scalar = scalar >> 63;
         Some(Self {
             newline,
             opening: quotes & inside,
@@ -210,7 +215,8 @@ impl Marks {
             opens,
             closes,
             blank: low & !newline,
-            scalar: outside & !(low | colon | comma | opens | closes),
+            scalar,
+            starts,
         })
     }
 }
@@ -260,9 +266,16 @@ struct Seen {
 }
 
 /// What a block comes to.
-struct Verdict {
-    /// Line ends, keys that may be wanted, and nests if they matter.
-    events: u64,
+struct Events {
+    /// Keys that may be looked for.
+    wanted: u64,
+    /// Line ends.
+    newline: u64,
+    /// What stands within strings.
+    inside: u64,
+    /// Nests that begin, and all that begin or end, if they matter.
+    opens: u64,
+    levels: u64,
     /// What stands where it is not due.
     wrong: u64,
 }
@@ -335,15 +348,13 @@ impl Quick<'_> {
         carry: &mut Carry,
     ) -> Result<Option<usize>, Problem> {
         let Seen { marks, nests, at } = seen;
-        let starts = marks.scalar & !(marks.scalar << 1 | carry.scalar);
-        carry.scalar = marks.scalar >> 63;
-        let (keys, mut wrong) = self.grammar(&marks, &nests, starts, at, carry);
-        if starts != 0 {
+        let (keys, mut wrong) = self.grammar(&marks, &nests, at, carry);
+        if marks.starts != 0 {
             let (digits, zeros) = (lanes.digits(block), lanes.equal(block, b'0'));
             // Digits alone, no zero before others, nothing that may go on: no number is wrong.
-            let odd = marks.scalar & (!digits | 1 << 63) | starts & zeros & marks.scalar >> 1;
+            let odd = marks.scalar & (!digits | 1 << 63) | marks.starts & zeros & marks.scalar >> 1;
             if odd != 0 {
-                wrong |= self.scalars(starts, marks.scalar, digits, at);
+                wrong |= self.scalars(&marks, digits, at);
             }
         }
         if marks.blank != 0 {
@@ -352,21 +363,24 @@ impl Quick<'_> {
                 wrong |= if fits { 0 } else { 1 << place };
             }
         }
-        let mut candidates = keys;
-        if keys != 0 && !self.keys.firsts.is_empty() {
+        let nested = self.keys.nested;
+        let mut wanted = if nested { keys } else { keys & nests.top };
+        if wanted != 0 && !self.keys.firsts.is_empty() {
             let firsts = self.keys.firsts.iter();
             let firsts = firsts.fold(0, |bits, &first| bits | lanes.equal(block, first));
-            candidates &= firsts >> 1 | 1 << 63;
+            wanted &= firsts >> 1 | 1 << 63;
         }
-        let mut events = marks.newline | candidates & nests.top;
-        if self.keys.nested {
-            events = marks.newline | candidates | marks.opens | marks.closes;
+        for place in bits(wanted) {
+            let text = self.window.get(at + place + 1..).unwrap_or_default();
+            wanted &= if self.keys.may_begin(text) { !0 } else { !(1 << place) };
         }
-        if events == 0 {
+        let Marks { newline, inside, opens, closes, .. } = marks;
+        let levels = if nested { opens | closes } else { 0 };
+        if newline | wanted | levels == 0 {
             carry.failed |= wrong != 0;
             return Ok(None);
         }
-        self.events(&marks, Verdict { events, wrong }, at, carry)
+        self.events(Events { wanted, newline, inside, opens, levels, wrong }, at, carry)
     }
 
     /// Follows the nests through a block.
@@ -421,14 +435,7 @@ impl Quick<'_> {
     /// Finds out what stands where it is not due, and what is due and does not stand there. Answers the
     /// keys' opening quotes, and what is wrong.
     #[inline(always)]
-    fn grammar(
-        &self,
-        marks: &Marks,
-        nests: &Nests,
-        starts: u64,
-        at: usize,
-        carry: &mut Carry,
-    ) -> (u64, u64) {
+    fn grammar(&self, marks: &Marks, nests: &Nests, at: usize, carry: &mut Carry) -> (u64, u64) {
         let Marks { newline, opening, closing, colon, comma, opens, closes, blank, .. } = *marks;
         let value = colon | nests.array_opens | comma & nests.array | newline;
         let value = due(value, blank, &mut carry.value);
@@ -441,7 +448,7 @@ impl Quick<'_> {
         carry.key_run = u64::from(carried | carried_too);
         let colon_due = due(run & closing, blank, &mut carry.colon);
 
-        let nests_and_scalars = opens | starts;
+        let nests_and_scalars = opens | marks.starts;
         let mut wrong = nests.wrong | newline & marks.inside | colon ^ colon_due;
         wrong |= nests_and_scalars & key;
         let strange = (value | key) ^ (opening | nests_and_scalars);
@@ -457,10 +464,10 @@ impl Quick<'_> {
 
     /// Which of these numbers and literals are none.
     #[inline(always)]
-    fn scalars(&self, starts: u64, scalar: u64, digits: u64, at: usize) -> u64 {
+    fn scalars(&self, marks: &Marks, digits: u64, at: usize) -> u64 {
         let mut wrong = 0;
-        for place in bits(starts) {
-            let length = (!(scalar >> place)).trailing_zeros();
+        for place in bits(marks.starts) {
+            let length = (!(marks.scalar >> place)).trailing_zeros();
             let end = place as u32 + length;
             let others = !(digits >> place);
             let is_whole = end < BLOCK_BYTES as u32
@@ -481,28 +488,25 @@ impl Quick<'_> {
     /// Reads keys and ends lines, in order.
     fn events(
         &mut self,
-        marks: &Marks,
-        verdict: Verdict,
+        events: Events,
         at: usize,
         carry: &mut Carry,
     ) -> Result<Option<usize>, Problem> {
-        let Verdict { events, wrong } = verdict;
+        let Events { wanted, newline, inside, opens, levels, wrong } = events;
         let mut done = 0;
-        for place in bits(events) {
+        for place in bits(newline | wanted | levels) {
             let bit = 1u64 << place;
-            if marks.newline & bit != 0 {
+            if newline & bit != 0 {
                 let up_to = bit | (bit - 1);
                 let failed = carry.failed || wrong & up_to & !done != 0;
                 self.end_line(at + place, failed)?;
                 (done, carry.failed) = (up_to, false);
-                if marks.inside & bit != 0 {
+                if inside & bit != 0 {
                     return Ok(Some(self.line));
                 }
-            } else if marks.opening & bit != 0 {
-                if self.keys.may_begin(&self.window[at + place + 1..]) {
-                    carry.failed |= self.key(at + place).is_none();
-                }
-            } else if marks.opens & bit != 0 {
+            } else if wanted & bit != 0 {
+                carry.failed |= self.key(at + place).is_none();
+            } else if opens & bit != 0 {
                 self.open(at + place);
             } else {
                 self.nodes.pop();
