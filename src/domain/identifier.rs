@@ -4,14 +4,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::hash::Hasher as _;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use siphasher::sip128::SipHasher24;
 
 mod canonical;
 pub use canonical::{IdentifierType, RawValue};
@@ -161,9 +160,7 @@ pub struct Digester(SipHasher24);
 impl Digester {
     /// The digest of an identifier's canonical form.
     pub fn digest(&self, canonical: &[u8]) -> IdentifierDigest {
-        let mut hasher = self.0;
-        hasher.write(canonical);
-        IdentifierDigest(hasher.finish128().as_bytes())
+        IdentifierDigest(self.0.hash(canonical).as_bytes())
     }
 }
 
@@ -271,6 +268,23 @@ mod tests {
         assert!(short.len() < digests.len(), "the birthday of 32 bits");
         let whole: HashSet<_> = digests.iter().collect();
         assert_eq!(whole.len(), digests.len());
+    }
+
+    /// What is stored in every index: the digest at once is the one that is written piece by piece.
+    #[test]
+    fn a_digest_is_siphash_of_the_canonical_form() {
+        use std::hash::Hasher as _;
+
+        use siphasher::sip128::Hasher128 as _;
+
+        let digester = DigestKey::new([9; 32]).digester(&Namespace::new("user"));
+        let text: Vec<u8> = (0..200).collect();
+        for length in 0..text.len() {
+            let mut hasher = digester.0;
+            text[..length].iter().for_each(|&byte| hasher.write_u8(byte));
+            let expected = hasher.finish128().as_bytes();
+            assert_eq!(digester.digest(&text[..length]).as_bytes(), &expected);
+        }
     }
 
     #[test]

@@ -18,8 +18,14 @@ pub(super) trait Lanes: Copy {
     /// Which bytes are `byte` once the bits of `with` are set in them.
     fn equal_with(self, block: Self::Block, with: u8, byte: u8) -> u64;
 
-    /// Which bytes are at most `limit`.
+    /// Which bytes are at most `limit`, which is ASCII.
     fn at_most(self, block: Self::Block, limit: u8) -> u64;
+
+    /// Which bytes are digits.
+    #[inline(always)]
+    fn digits(self, block: Self::Block) -> u64 {
+        self.at_most(block, b'9') & !self.at_most(block, b'0' - 1)
+    }
 }
 
 /// Work over blocks. `run` and what it calls for every block has to be `#[inline(always)]`.
@@ -204,16 +210,16 @@ pub(super) fn below(at: u32) -> u64 {
     (1 << at) - 1
 }
 
-/// The block that begins at `at`, padded with spaces beyond the end.
+/// Loads the block that begins at `at`, padded with spaces beyond the end.
 #[inline(always)]
-pub(super) fn block_at(window: &[u8], at: usize) -> [u8; BLOCK_BYTES] {
+pub(super) fn load_at<L: Lanes>(lanes: L, window: &[u8], at: usize) -> L::Block {
     let rest = &window[at..];
     match rest.first_chunk() {
-        Some(block) => *block,
+        Some(block) => lanes.load(block),
         None => {
             let mut block = [b' '; BLOCK_BYTES];
             block[..rest.len()].copy_from_slice(rest);
-            block
+            lanes.load(&block)
         }
     }
 }
@@ -227,15 +233,16 @@ mod tests {
     struct Compare<'b>(&'b [u8; BLOCK_BYTES], u8, u8);
 
     impl Work for Compare<'_> {
-        type Output = [u64; 3];
+        type Output = [u64; 4];
 
         #[inline(always)]
-        fn run<L: Lanes>(self, lanes: L) -> [u64; 3] {
+        fn run<L: Lanes>(self, lanes: L) -> [u64; 4] {
             let block = lanes.load(self.0);
             [
                 lanes.equal(block, self.1),
                 lanes.equal_with(block, self.2, self.1),
                 lanes.at_most(block, self.1 & 0x7f),
+                lanes.digits(block),
             ]
         }
     }
@@ -255,6 +262,7 @@ mod tests {
                 bits(&|other| other == byte),
                 bits(&|other| other | with == byte),
                 bits(&|other| other <= byte & 0x7f),
+                bits(&|other| other.is_ascii_digit()),
             ];
             for _ in 0..6 {
                 prop_assert_eq!(with_widest(Compare(&block, byte, with)), naive);

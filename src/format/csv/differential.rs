@@ -24,6 +24,8 @@ const PIECES: &[&str] = &[
     "",
     "\u{0}",
     "long text of some sixty bytes that goes over the end of a block, surely",
+    "a text that fills two blocks and more wherever it begins, with a comma, a semicolon; a tab\t\
+     and line endings\nof either\r\nkind in it, so that a block within quotes holds all of them",
 ];
 
 fn content(dice: &mut Dice) -> String {
@@ -109,6 +111,8 @@ fn every_shift_of_a_record_is_read() {
         "a,\"b\"c,d\r\n\r\n\"\"\"\",\"\"\"\",\"\"",
         "a\"b\",\"c,d",
         "\"open,\n1,2,3",
+        "\"a field within quotes, which fills two blocks and more wherever it begins,\nand holds \
+         commas, line endings and at its very end a quote of its own\"\"\",\"\"\"id\"\"\",\"\"",
     ];
     let mut dice = Dice::new(1);
     let fields = fields(&["id", "y"], IdentifierType::String);

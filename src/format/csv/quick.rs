@@ -6,7 +6,7 @@
 //! the plain reader, and so is a dialect with an escape byte.
 
 use super::{Reader, RecordCutter};
-use crate::format::lanes::{BLOCK_BYTES, Lanes, Work, below, block_at, parity, with_widest};
+use crate::format::lanes::{BLOCK_BYTES, Lanes, Work, below, load_at, parity, with_widest};
 use crate::format::text::{Findings, Found, Plain, Problem, ReadWindow, check_length};
 
 /// Reads windows of records.
@@ -99,14 +99,23 @@ impl Work for Quick<'_> {
         let mut progress = self.begin(self.start);
         let mut at = self.start;
         while at < self.window.len() {
-            let block = lanes.load(&block_at(self.window, at));
+            let block = load_at(lanes, self.window, at);
             // The padding of a last block may be a delimiter or a quote.
             let rest = self.window.len() - at;
             let real = if rest < BLOCK_BYTES { below(rest as u32) } else { !0 };
             let quotes = lanes.equal(block, dialect.quote) & real;
-            let endings = (lanes.equal(block, b'\n') | lanes.equal(block, b'\r')) & real;
+            // All of it is within one field, as most blocks of long texts are.
+            if quotes | !inside == 0 {
+                opens = 0;
+                at += BLOCK_BYTES;
+                continue;
+            }
             let delimiters = lanes.equal(block, dialect.delimiter) & real;
-            let quoted = parity(quotes) ^ inside;
+            let mut endings = lanes.at_most(block, b'\r') & real;
+            if endings != 0 {
+                endings &= lanes.equal(block, b'\n') | lanes.equal(block, b'\r');
+            }
+            let quoted = if quotes == 0 { 0 } else { parity(quotes) ^ inside };
             inside = if quoted >> 63 == 1 { !0 } else { 0 };
             let may_open = quotes | endings | delimiters;
             let odd = quotes & quoted & !(may_open << 1 | opens);

@@ -19,6 +19,9 @@ const KEYS: &[&str] = &[
     "id",
     "id",
     "id",
+    "id",
+    "id",
+    "id",
     "user",
     "deep",
     "i",
@@ -38,10 +41,19 @@ const KEYS: &[&str] = &[
     "other",
     "zeta",
     "key with spaces",
+    LONG_KEY,
+    ESCAPED_KEY,
     "{",
     "}",
     "a,b:c",
 ];
+
+/// Keys that fill whole blocks, one with an escape in the midst of them: it decodes to something else
+/// than it is written as, and the same with an escape that JSON does not have.
+const LONG_KEY: &str = "a key that is so long that there is a whole block within it, wherever it \
+    begins, which takes some one hundred and thirty bytes or more";
+const ESCAPED_KEY: &str = "a key that is so long that there is a whole block within it, wherever it \
+    begins, and \\q stands far from both of its ends, so that it does in most blocks, surely";
 
 const SCALARS: &[&str] = &[
     "0",
@@ -92,6 +104,8 @@ const PIECES: &[&str] = &[
     "\u{1}",
     "\\/",
     "long text of some sixty bytes that goes over the end of a block, surely",
+    "a text that fills two blocks and more wherever it begins, with { and } and [ and ] and : and , \
+     in it, and with \\\" and \\\\ in it as well, and \\\"id\\\":\\\"x\\\" too, to be sure of each of them",
 ];
 
 const DAMAGE: &[u8] = b"{}[]:,\"\\\\ \t\r\n0129eE+-.tfnNI\x00\x1f\x80\xff\xef\xbb\xbfaid";
@@ -260,11 +274,20 @@ fn every_shift_of_a_line_is_read() {
         r#"{"id":12,"id\":3}"#,
         r#"{"id":true,"n":null}"#,
         r#"{"id":"a"} x"#,
+        r#"{"id":1234567890123456789012345678901234567890123456789012345678901234567890}"#,
+        r#"{"n":[0,10,-1,1.5,1e5,true],"id":007}"#,
+        r#"{"n":00,"id":0}"#,
+        r#"{"a":{},"b":[],"id":{},"c":[{}],"id":[[]]}"#,
+        r#"{"a":{,},"id":1}"#,
+        r#"{"a":[}],"id":1}"#,
+        r#"{"a":[ ]  ,  "b" : { } , "id"  :  "spaced"  }  "#,
+        r#"{"id":"x","t":"sixty-four bytes and more within quotes \\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\\" and on","id":2}"#,
     ];
     let fields = fields(&["id"], IdentifierType::String);
     let mut dice = Dice::new(1);
     for shift in 0..130 {
-        for line in lines {
+        let long = [LONG_KEY, ESCAPED_KEY].map(|key| format!("{{\"{key}\":1,\"id\":\"z\"}}"));
+        for line in lines.into_iter().chain(long.iter().map(String::as_str)) {
             let good = "{\"id\":\"y\"}";
             let text = format!("{{\"{}\":0}}\n{line}\n{good}\n{line}", "p".repeat(shift));
             hold(Jsonl, true, &fields, text.as_bytes(), &mut dice);

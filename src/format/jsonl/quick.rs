@@ -1,15 +1,18 @@
 //! JSON lines at the speed of memory: 64 bytes at once, as bits (after Langdale and Lemire, *Parsing
 //! gigabytes of JSON per second*, 2019), without an index of tokens.
 //!
-//! The grammar is held as sets of places: where a value, a key, a colon or a separator is due. A token
-//! that stands where it is not due fails its line, and so does whatever is not plain: an escape in a
-//! key, a deep nest, a first byte other than `{`. A line that failed is read by the plain reader, which
-//! decides; so this only has to be right about lines that it passes.
+//! The grammar is held as sets of places: where a value, a key or a colon is due. Where one is due it
+//! has to stand, and nowhere else; so that a comma, a closing bracket or the end of the line can only
+//! stand where nothing is due. What breaks that fails its line, and so does whatever is not plain: an
+//! escape in a key, a deep nest, a first byte other than `{`. A line that failed is read by the plain
+//! reader, which decides; so this only has to be right about lines that it passes.
+//!
+//! A block within one string, which long texts are full of, is passed over at once.
 
 use super::tree::{NodeId, ROOT, Tree};
 use super::walk::{DEEPEST, Scalar, Visitor as _, number_length};
 use super::{Identifiers, Lines, Reader};
-use crate::format::lanes::{BLOCK_BYTES, Lanes, Work, below, block_at, parity, with_widest};
+use crate::format::lanes::{BLOCK_BYTES, Lanes, Work, below, load_at, parity, with_widest};
 use crate::format::text::{Findings, Found, Plain, Problem, ReadWindow, check_length};
 
 /// Deeper nests are left to the plain reader: a bit for each level.
@@ -32,6 +35,8 @@ pub(in crate::format) struct Scanner {
 struct Keys {
     /// What they begin with; empty: anything.
     firsts: Vec<u8>,
+    /// Their first eight bytes with the closing quote, and which of their bits count.
+    starts: Vec<(u64, u64)>,
     /// Whether any stands below the top of the document.
     nested: bool,
 }
@@ -42,16 +47,30 @@ impl Keys {
         if tree.has_elements() {
             return None;
         }
-        let mut firsts = Vec::new();
+        let (mut firsts, mut starts) = (Vec::new(), Vec::new());
         for name in tree.names() {
             firsts.push(*name.first()?);
+            let (mut start, mut counts) = ([0; 8], [0; 8]);
+            for (at, &byte) in name.iter().chain(b"\"").take(8).enumerate() {
+                (start[at], counts[at]) = (byte, 0xff);
+            }
+            starts.push((u64::from_le_bytes(start), u64::from_le_bytes(counts)));
         }
         firsts.sort_unstable();
         firsts.dedup();
         if firsts.len() > FIRSTS {
             firsts.clear();
         }
-        Some(Self { firsts, nested: tree.is_nested() })
+        Some(Self { firsts, starts, nested: tree.is_nested() })
+    }
+
+    /// Whether the key that the text begins with may be one of them.
+    #[inline(always)]
+    fn may_begin(&self, text: &[u8]) -> bool {
+        text.first_chunk().is_none_or(|start| {
+            let start = u64::from_le_bytes(*start);
+            self.starts.iter().any(|&(wanted, counts)| start & counts == wanted)
+        })
     }
 }
 
@@ -112,7 +131,6 @@ struct Carry {
     value: u64,
     key: u64,
     colon: u64,
-    separator: u64,
     /// For each open level, from the lowest bit on, whether it is an array.
     kinds: u64,
     depth: u32,
@@ -132,7 +150,6 @@ impl Carry {
         value: 1,
         key: 0,
         colon: 0,
-        separator: 0,
         kinds: 0,
         depth: 0,
         closed: None,
@@ -155,30 +172,39 @@ struct Marks {
     comma: u64,
     opens: u64,
     closes: u64,
+    /// White space, and control characters, which are none.
     blank: u64,
-    /// Blanks that may be other control characters.
-    odd: u64,
     /// Numbers, literals, and whatever else.
     scalar: u64,
+    /// Where one of them begins.
+    starts: u64,
 }
 
 impl Marks {
+    /// `None` where all of the block lies within one string and one line.
     #[inline(always)]
-    fn new<L: Lanes>(lanes: L, block: L::Block, carry: &mut Carry) -> Self {
+    fn new<L: Lanes>(lanes: L, block: L::Block, carry: &mut Carry) -> Option<Self> {
         let backslash = lanes.equal(block, b'\\');
         let quotes = lanes.equal(block, b'"') & !escaped(backslash, &mut carry.escaped);
+        let newline = lanes.equal(block, b'\n');
+        if quotes | newline | !carry.inside == 0 {
+            carry.failed |= backslash != 0 && carry.key_run != 0;
+            carry.scalar = 0;
+            return None;
+        }
         let inside = parity(quotes) ^ carry.inside;
         carry.inside = if inside >> 63 == 1 { !0 } else { 0 };
         let outside = !(inside | quotes);
-        let newline = lanes.equal(block, b'\n');
         let low = lanes.at_most(block, b' ') & outside;
         let colon = lanes.equal(block, b':') & outside;
         let comma = lanes.equal(block, b',') & outside;
         // `[` and `{` differ by one bit, and so do `]` and `}`.
         let opens = lanes.equal_with(block, 0x20, b'{') & outside;
         let closes = lanes.equal_with(block, 0x20, b'}') & outside;
-        let blank = low & !newline;
-        Self {
+        let scalar = outside & !(low | colon | comma | opens | closes);
+        let starts = scalar & !(scalar << 1 | carry.scalar);
+        carry.scalar = scalar >> 63;
+        Some(Self {
             newline,
             opening: quotes & inside,
             closing: quotes & !inside,
@@ -188,10 +214,10 @@ impl Marks {
             comma,
             opens,
             closes,
-            blank,
-            odd: blank & !lanes.equal(block, b' '),
-            scalar: outside & !(low | colon | comma | opens | closes),
-        }
+            blank: low & !newline,
+            scalar,
+            starts,
+        })
     }
 }
 
@@ -209,10 +235,14 @@ fn escaped(backslash: u64, carry: &mut u64) -> u64 {
     escaped
 }
 
-/// The first places that are not blank, from the bytes after `tokens` and from `places` on.
+/// The first places after `tokens` that are not blank.
 #[inline(always)]
-fn due(tokens: u64, places: u64, blank: u64, carry: &mut u64) -> u64 {
-    let places = tokens << 1 | places | *carry;
+fn due(tokens: u64, blank: u64, carry: &mut u64) -> u64 {
+    let places = tokens << 1 | *carry;
+    if blank == 0 {
+        *carry = tokens >> 63;
+        return places;
+    }
     let (sum, beyond) = (places & blank).overflowing_add(blank);
     *carry = tokens >> 63 | u64::from(beyond);
     (sum | places) & !blank
@@ -228,10 +258,24 @@ struct Nests {
     wrong: u64,
 }
 
+/// What is known of the block at a place.
+struct Seen {
+    marks: Marks,
+    nests: Nests,
+    at: usize,
+}
+
 /// What a block comes to.
-struct Verdict {
-    /// Line ends, keys that may be wanted, and nests if they matter.
-    events: u64,
+struct Events {
+    /// Keys that may be looked for.
+    wanted: u64,
+    /// Line ends.
+    newline: u64,
+    /// What stands within strings.
+    inside: u64,
+    /// Nests that begin, and all that begin or end, if they matter.
+    opens: u64,
+    levels: u64,
     /// What stands where it is not due.
     wrong: u64,
 }
@@ -259,7 +303,7 @@ impl Work for Quick<'_> {
         let mut at = 0;
         let mut carry = Carry::START;
         while at < self.window.len() {
-            let block = lanes.load(&block_at(self.window, at));
+            let block = load_at(lanes, self.window, at);
             match self.block(lanes, block, at, &mut carry)? {
                 None => at += BLOCK_BYTES,
                 // A line ended within a string: nothing is certain but that another one begins.
@@ -283,24 +327,60 @@ impl Quick<'_> {
         at: usize,
         carry: &mut Carry,
     ) -> Result<Option<usize>, Problem> {
-        let marks = Marks::new(lanes, block, carry);
+        let Some(marks) = Marks::new(lanes, block, carry) else { return Ok(None) };
+        if marks.opens | marks.closes | marks.newline == 0 {
+            // Most blocks: what is known of these makes the rest shorter.
+            let marks = Marks { opens: 0, closes: 0, newline: 0, ..marks };
+            let nests = Nests::same(carry);
+            return self.tokens(lanes, block, Seen { marks, nests, at }, carry);
+        }
         let nests = self.nests(&marks, at, carry);
-        let (keys, wrong) = self.grammar(&marks, &nests, at, carry);
-        let mut candidates = keys;
-        if !self.keys.firsts.is_empty() {
+        self.tokens(lanes, block, Seen { marks, nests, at }, carry)
+    }
+
+    /// Checks the tokens of a block and reads what is wanted.
+    #[inline(always)]
+    fn tokens<L: Lanes>(
+        &mut self,
+        lanes: L,
+        block: L::Block,
+        seen: Seen,
+        carry: &mut Carry,
+    ) -> Result<Option<usize>, Problem> {
+        let Seen { marks, nests, at } = seen;
+        let (keys, mut wrong) = self.grammar(&marks, &nests, at, carry);
+        if marks.starts != 0 {
+            let (digits, zeros) = (lanes.digits(block), lanes.equal(block, b'0'));
+            // Digits alone, no zero before others, nothing that may go on: no number is wrong.
+            let odd = marks.scalar & (!digits | 1 << 63) | marks.starts & zeros & marks.scalar >> 1;
+            if odd != 0 {
+                wrong |= self.scalars(&marks, digits, at);
+            }
+        }
+        if marks.blank != 0 {
+            for place in bits(marks.blank & !lanes.equal(block, b' ')) {
+                let fits = self.window.get(at + place).is_some_and(is_blank);
+                wrong |= if fits { 0 } else { 1 << place };
+            }
+        }
+        let nested = self.keys.nested;
+        let mut wanted = if nested { keys } else { keys & nests.top };
+        if wanted != 0 && !self.keys.firsts.is_empty() {
             let firsts = self.keys.firsts.iter();
             let firsts = firsts.fold(0, |bits, &first| bits | lanes.equal(block, first));
-            candidates &= firsts >> 1 | 1 << 63;
+            wanted &= firsts >> 1 | 1 << 63;
         }
-        let mut events = marks.newline | candidates & nests.top;
-        if self.keys.nested {
-            events = marks.newline | candidates | marks.opens | marks.closes;
+        for place in bits(wanted) {
+            let text = self.window.get(at + place + 1..).unwrap_or_default();
+            wanted &= if self.keys.may_begin(text) { !0 } else { !(1 << place) };
         }
-        if events == 0 {
+        let Marks { newline, inside, opens, closes, .. } = marks;
+        let levels = if nested { opens | closes } else { 0 };
+        if newline | wanted | levels == 0 {
             carry.failed |= wrong != 0;
             return Ok(None);
         }
-        self.events(&marks, Verdict { events, wrong }, at, carry)
+        self.events(Events { wanted, newline, inside, opens, levels, wrong }, at, carry)
     }
 
     /// Follows the nests through a block.
@@ -352,44 +432,51 @@ impl Quick<'_> {
         fits
     }
 
-    /// Finds out what stands where it is not due. Answers the keys' opening quotes, and what is wrong.
+    /// Finds out what stands where it is not due, and what is due and does not stand there. Answers the
+    /// keys' opening quotes, and what is wrong.
     #[inline(always)]
     fn grammar(&self, marks: &Marks, nests: &Nests, at: usize, carry: &mut Carry) -> (u64, u64) {
         let Marks { newline, opening, closing, colon, comma, opens, closes, blank, .. } = *marks;
-        let after_scalar = marks.scalar << 1 | carry.scalar;
-        let starts = marks.scalar & !after_scalar;
-        carry.scalar = marks.scalar >> 63;
-
         let value = colon | nests.array_opens | comma & nests.array | newline;
-        let value = due(value, 0, blank, &mut carry.value);
+        let value = due(value, blank, &mut carry.value);
         let key = opens & !nests.array_opens | comma & !nests.array;
-        let key = due(key, 0, blank, &mut carry.key);
+        let key = due(key, blank, &mut carry.key);
         let keys = opening & key;
         // An addition runs from a key's opening quote to its closing one.
         let (run, carried) = marks.inside.overflowing_add(keys);
         let (run, carried_too) = run.overflowing_add(carry.key_run);
         carry.key_run = u64::from(carried | carried_too);
-        let key_ends = run & closing;
-        let in_keys = marks.inside & !run;
-        let colon_due = due(key_ends, 0, blank, &mut carry.colon);
-        let ends = closing & !key_ends | closes;
-        let ended = after_scalar & !marks.scalar;
-        let separator = due(ends, ended, blank, &mut carry.separator);
+        let colon_due = due(run & closing, blank, &mut carry.colon);
 
-        let mut wrong = nests.wrong | marks.backslash & in_keys;
-        wrong |= opening & !(value | key) | (starts | opens) & !value;
-        wrong |= colon & !colon_due | (comma | newline) & !separator;
-        for place in bits(closes & !separator) {
+        let nests_and_scalars = opens | marks.starts;
+        let mut wrong = nests.wrong | newline & marks.inside | colon ^ colon_due;
+        wrong |= nests_and_scalars & key;
+        let strange = (value | key) ^ (opening | nests_and_scalars);
+        wrong |= strange & !closes;
+        for place in bits(strange & closes) {
             wrong |= if self.is_empty_nest(at + place) { 0 } else { 1 << place };
         }
-        for place in bits(starts) {
-            wrong |= if is_scalar(&self.window[at + place..]) { 0 } else { 1 << place };
-        }
-        for place in bits(marks.odd) {
-            let fits = self.window.get(at + place).is_some_and(is_blank);
-            wrong |= if fits { 0 } else { 1 << place };
+        if marks.backslash != 0 {
+            wrong |= marks.backslash & marks.inside & !run;
         }
         (keys, wrong)
+    }
+
+    /// Which of these numbers and literals are none.
+    #[inline(always)]
+    fn scalars(&self, marks: &Marks, digits: u64, at: usize) -> u64 {
+        let mut wrong = 0;
+        for place in bits(marks.starts) {
+            let length = (!(marks.scalar >> place)).trailing_zeros();
+            let end = place as u32 + length;
+            let others = !(digits >> place);
+            let is_whole = end < BLOCK_BYTES as u32
+                && is_decimal(&self.window[at + place..], length, others & below(length));
+            if !is_whole && !is_scalar(&self.window[at + place..]) {
+                wrong |= 1 << place;
+            }
+        }
+        wrong
     }
 
     /// Whether the array or object that closes here has nothing in it.
@@ -401,26 +488,25 @@ impl Quick<'_> {
     /// Reads keys and ends lines, in order.
     fn events(
         &mut self,
-        marks: &Marks,
-        verdict: Verdict,
+        events: Events,
         at: usize,
         carry: &mut Carry,
     ) -> Result<Option<usize>, Problem> {
-        let Verdict { events, wrong } = verdict;
+        let Events { wanted, newline, inside, opens, levels, wrong } = events;
         let mut done = 0;
-        for place in bits(events) {
+        for place in bits(newline | wanted | levels) {
             let bit = 1u64 << place;
-            if marks.newline & bit != 0 {
+            if newline & bit != 0 {
                 let up_to = bit | (bit - 1);
                 let failed = carry.failed || wrong & up_to & !done != 0;
                 self.end_line(at + place, failed)?;
                 (done, carry.failed) = (up_to, false);
-                if marks.inside & bit != 0 {
+                if inside & bit != 0 {
                     return Ok(Some(self.line));
                 }
-            } else if marks.opening & bit != 0 {
+            } else if wanted & bit != 0 {
                 carry.failed |= self.key(at + place).is_none();
-            } else if marks.opens & bit != 0 {
+            } else if opens & bit != 0 {
                 self.open(at + place);
             } else {
                 self.nodes.pop();
@@ -480,6 +566,14 @@ impl Quick<'_> {
 }
 
 impl Nests {
+    /// Of a block in which none begins or ends.
+    #[inline(always)]
+    fn same(carry: &Carry) -> Self {
+        let mut nests = Self { array: 0, top: 0, array_opens: 0, wrong: 0 };
+        nests.add(!0, carry);
+        nests
+    }
+
     #[inline(always)]
     fn add(&mut self, places: u64, carry: &Carry) {
         self.array |= if carry.kinds & 1 == 1 { places } else { 0 };
@@ -508,15 +602,24 @@ fn skip_blank(text: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// Whether the text begins with a number or a literal, and something that may follow one.
+/// Whether these first bytes of a text, of which `others` are no digits, are a number without sign and
+/// exponent.
 #[inline(always)]
+fn is_decimal(text: &[u8], length: u32, others: u64) -> bool {
+    let whole = if others == 0 { length } else { others.trailing_zeros() };
+    let fraction_fits = others == 0
+        || (others & (others - 1) == 0 && whole + 1 < length && text[whole as usize] == b'.');
+    fraction_fits && (whole == 1 || (whole > 1 && text[0] != b'0'))
+}
+
+/// Whether the text begins with a number or a literal, and something that may follow one.
 fn is_scalar(text: &[u8]) -> bool {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let is_whole = digits == 1 || (digits > 1 && text[0] != b'0');
-    if is_whole && text.get(digits).is_some_and(ends_scalar) {
-        return true;
-    }
-    scalar(text).is_some_and(|(_, length)| text.get(length).is_some_and(ends_scalar))
+    let length = match text.first() {
+        Some(b'-' | b'0'..=b'9') => number_length(text),
+        _ => None,
+    };
+    let length = length.or_else(|| scalar(text).map(|(_, length)| length));
+    length.is_some_and(|length| text.get(length).is_some_and(ends_scalar))
 }
 
 fn ends_scalar(byte: &u8) -> bool {

@@ -75,7 +75,7 @@ impl Tree {
     /// The member whose name the text begins with, before a quote: the name's length, and where the
     /// member is.
     pub(super) fn member_quoted(&self, node: NodeId, text: &[u8]) -> Option<(usize, NodeId)> {
-        let is_named = |name: &[u8]| text.starts_with(name) && text.get(name.len()) == Some(&b'"');
+        let is_named = |name: &[u8]| text.get(name.len()) == Some(&b'"') && text.starts_with(name);
         let member = self.nodes[node].members.iter().find(|(name, _)| is_named(name));
         member.map(|(name, child)| (name.len(), *child))
     }

@@ -67,10 +67,8 @@ fn a_record_larger_than_memory_is_refused_early() {
     let size_bytes = 4 << 30;
     for (start, filler) in [
         (&b"{\"id\":\"u\"}\n{\"id\":\"u\",\"x\":\"a"[..], b'a'),
-        (b"{\"id\":\"u\"}\n{\"id\":\"", b'7'),
         (b"{\"id\":\"u\"}\n{\"id\":", b'['),
         (b"id,x\nu,1\nu,\"a", b'\n'),
-        (b"id,x\nu,1\nu,a", b'a'),
     ] {
         let what = String::from_utf8_lossy(start);
         let source = Endless::new(start, filler, size_bytes);
