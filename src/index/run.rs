@@ -466,11 +466,7 @@ struct Scanner {
 }
 
 impl Scanner {
-    async fn scan(
-        self: Arc<Self>,
-        target: Changed,
-        held: Held,
-    ) -> Result<Outcome, MetastoreError> {
+    async fn scan(self: Arc<Self>, target: Changed, held: Held) -> Result<Outcome, MetastoreError> {
         let object = target.listed.object.clone();
         let mut recorder = self.tools.metastore.record(&self.dataset, &object).await?;
         let mut scan = scan_object(Arc::clone(&self.tools.lake), &self.reader, &object);

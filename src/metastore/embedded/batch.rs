@@ -197,7 +197,8 @@ impl Batch {
             return Ok(None);
         }
         let rows = || postings.iter().map(|posting| posting.row.0);
-        recording.may_repeat |= rows().min().is_some_and(|row| Some(row) <= recording.highest_spilled);
+        recording.may_repeat |=
+            rows().min().is_some_and(|row| Some(row) <= recording.highest_spilled);
         recording.highest_row = recording.highest_row.max(rows().max());
         if state.held.postings.capacity() == 0 {
             state.held.postings = mem::take(&mut state.spare);

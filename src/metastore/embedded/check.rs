@@ -83,7 +83,9 @@ fn check_run(record: &RunRecord, run: &Run, damage: &mut Vec<String>) {
         });
         match read {
             Ok(true) => {}
-            Ok(false) => wrong.push(format!("{}: block {block} is out of order", record.facts.file)),
+            Ok(false) => {
+                wrong.push(format!("{}: block {block} is out of order", record.facts.file))
+            }
             Err(error) => wrong.push(format!("{}: block {block}: {error}", record.facts.file)),
         }
         if wrong.len() == NAMED {
@@ -111,7 +113,8 @@ fn check_counts(
         checked.damage.push(format!("postings of {unknown} objects that nobody recorded"));
     }
     let live = known.iter().filter(|(_, (state, _))| *state == LIVE);
-    let wrong = live.filter(|(number, (_, count))| counts.get(number).copied().unwrap_or(0) != *count);
+    let wrong =
+        live.filter(|(number, (_, count))| counts.get(number).copied().unwrap_or(0) != *count);
     for (number, (_, count)) in wrong.take(NAMED) {
         let found = counts.get(number).copied().unwrap_or(0);
         let named = match catalogue::live(connection, *number)? {

@@ -63,7 +63,13 @@ impl Session {
             }
             for (number, recording) in &taken.spilling {
                 let count = counts.get(number).copied().unwrap_or(0);
-                catalogue::spill(&session.connection, *number, recording, session.writer()?, count)?;
+                catalogue::spill(
+                    &session.connection,
+                    *number,
+                    recording,
+                    session.writer()?,
+                    count,
+                )?;
             }
             let commits = taken.commits.iter();
             commits

@@ -224,10 +224,7 @@ impl Worker {
 
     /// Merges what `choose` chooses. Continues after a merge, also a void one; breaks where there is
     /// nothing to do (`true`) or the process ends (`false`).
-    fn merge(
-        &self,
-        choose: impl Fn(&Self) -> Result<Vec<RunRecord>>,
-    ) -> Result<ControlFlow<bool>> {
+    fn merge(&self, choose: impl Fn(&Self) -> Result<Vec<RunRecord>>) -> Result<ControlFlow<bool>> {
         let Some(claimed) = self.claim(choose)? else { return Ok(ControlFlow::Break(true)) };
         let Some(run) = self.write(&claimed)? else { return Ok(ControlFlow::Break(false)) };
         let run = run.0;
@@ -246,10 +243,7 @@ impl Worker {
         }
     }
 
-    fn claim(
-        &self,
-        choose: impl Fn(&Self) -> Result<Vec<RunRecord>>,
-    ) -> Result<Option<Claimed>> {
+    fn claim(&self, choose: impl Fn(&Self) -> Result<Vec<RunRecord>>) -> Result<Option<Claimed>> {
         // Mostly there is nothing to do, which needs no lock.
         if choose(self)?.is_empty() {
             if catalogue::has_dead(&self.connection)? {

@@ -320,9 +320,8 @@ impl Metastore for Embedded {
                 if search.is_over() {
                     return Ok(None);
                 }
-                let step = move |connection: &Connection, runs: &[Arc<Run>]| {
-                    search.step(connection, runs)
-                };
+                let step =
+                    move |connection: &Connection, runs: &[Arc<Run>]| search.step(connection, runs);
                 shared.read_runs(step).await.map(Some)
             }
         });
@@ -378,9 +377,8 @@ impl Metastore for Embedded {
     }
 
     async fn size(&self) -> Result<MetastoreSize> {
-        let read = |connection: &Connection| {
-            Ok((catalogue::totals(connection)?, runs::all(connection)?))
-        };
+        let read =
+            |connection: &Connection| Ok((catalogue::totals(connection)?, runs::all(connection)?));
         let ((objects, postings), runs) = Arc::clone(&self.shared).read(read).await?;
         let path = schema::catalogue_path(self.shared.files.folder());
         let catalogue = ["", "-wal"].iter().map(|suffix| {
@@ -431,3 +429,6 @@ fn bury_all(session: &mut Session, dataset: &DatasetName, objects: &[ObjectVersi
     session.nudge_merger();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,8 +173,8 @@ impl<'f> RedoWriter<'f> {
 
 /// Carries out a redo file.
 fn carry_out(connection: &Connection, files: &Files, name: &str) -> Result<()> {
-    let bytes = std::fs::read(files.folder().join(name))
-        .map_err(|error| file_failure("be read", error))?;
+    let bytes =
+        std::fs::read(files.folder().join(name)).map_err(|error| file_failure("be read", error))?;
     let wrong = || damaged("a redo file");
     let (body, checksum) = bytes.split_last_chunk::<4>().ok_or_else(wrong)?;
     let entries = body.len().checked_sub(FOOTER_BYTES - 4).ok_or_else(wrong)?;

@@ -94,12 +94,7 @@ impl Session {
     }
 
     /// Copies the old version's postings, less the erased, to a number of its own.
-    fn copy(
-        &self,
-        succession: &Succession,
-        old: u64,
-        files: &mut Vec<String>,
-    ) -> Result<()> {
+    fn copy(&self, succession: &Succession, old: u64, files: &mut Vec<String>) -> Result<()> {
         let connection = &self.connection;
         let number = runs::raise(connection, runs::OBJECTS, 1)?.cast_unsigned();
         let erased: HashSet<u64> = succession.erased.iter().map(subject_of).collect();
@@ -126,11 +121,7 @@ impl Session {
 }
 
 /// Does all that the catalogue alone can do, and adds the postings that are to go to `pairs`.
-fn settle(
-    connection: &Connection,
-    succession: &Succession,
-    pairs: &mut Vec<Pair>,
-) -> Result<Step> {
+fn settle(connection: &Connection, succession: &Succession, pairs: &mut Vec<Pair>) -> Result<Step> {
     let Succession { dataset, old, new, erased, .. } = succession;
     let Some(dataset) = catalogue::known_dataset(connection, dataset)? else {
         return Ok(Step::Done);

@@ -257,10 +257,11 @@ impl Session {
                     self.run_group(jobs);
                 }
                 Message::Succeed(order) => {
-                    let orders = self.gather(Vec::from([order]), messages, |message| match message {
-                        Message::Succeed(order) => Ok(order),
-                        other => Err(other),
-                    });
+                    let orders =
+                        self.gather(Vec::from([order]), messages, |message| match message {
+                            Message::Succeed(order) => Ok(order),
+                            other => Err(other),
+                        });
                     self.succeed_all(orders);
                 }
                 Message::Flush => {

@@ -320,7 +320,8 @@ impl<'a> Block<'a> {
     fn last_distance(&self) -> Option<u64> {
         let position = self.list.count.checked_sub(1)?;
         let high = self.count..self.count + self.list.high_bits;
-        let bucket = self.bits.one_at(high.clone(), position)?.checked_sub(high.start + position)?;
+        let bucket =
+            self.bits.one_at(high.clone(), position)?.checked_sub(high.start + position)?;
         Some(checked_unshift(bucket, self.list.low_bits) | self.low_part(position))
     }
 

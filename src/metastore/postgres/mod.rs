@@ -309,6 +309,11 @@ impl Work for Size {
         let rows = session.query(sql, &[]).await?;
         let number =
             |at: usize| rows.first().map_or(0, |row| row.get::<_, i64>(at).cast_unsigned());
-        Ok(MetastoreSize { objects: number(0), postings: number(1), size_bytes: number(2), runs: None })
+        Ok(MetastoreSize {
+            objects: number(0),
+            postings: number(1),
+            size_bytes: number(2),
+            runs: None,
+        })
     }
 }

@@ -57,9 +57,7 @@ const BUSY: Settings = Settings { postings: 40_000, runs: 3 };
 impl Storage for Folder {
     fn open(&self) -> Arc<dyn Metastore> {
         let embedded = self.embedded();
-        let checked = std::thread::scope(|scope| {
-            scope.spawn(|| block_on(sound(&embedded))).join()
-        });
+        let checked = std::thread::scope(|scope| scope.spawn(|| block_on(sound(&embedded))).join());
         checked.expect("sound");
         Arc::new(embedded)
     }
@@ -278,7 +276,9 @@ fn the_folder_is_its_owners_alone() {
     block_on(async {
         let scanned = indexed(&object("a", "1", "e"), 1);
         let metastore = folder.embedded();
-        record(&metastore, &dataset("d"), scanned, &[posting(digest(1), 0)]).await.expect("recorded");
+        record(&metastore, &dataset("d"), scanned, &[posting(digest(1), 0)])
+            .await
+            .expect("recorded");
     });
     let runs = runs_on_disk(&folder.path());
     assert!(runs.len() == 1 && runs.iter().all(|run| mode(run) == 0o600));
@@ -386,8 +386,7 @@ fn runs_stay_few() {
         let metastore = folder.embedded();
         for part in 0..60_u64 {
             let count = if part % 20 == 0 { 3000 } else { 5 };
-            let postings: Vec<_> =
-                (0..count).map(|row| posting(digest(row % 40), row)).collect();
+            let postings: Vec<_> = (0..count).map(|row| posting(digest(row % 40), row)).collect();
             let scanned = indexed(&object(&format!("{part}"), "1", "e"), count);
             record(&metastore, &dataset("d"), scanned, &postings).await.expect("recorded");
             let runs = metastore.size().await.expect("a size").runs.expect("it knows");
@@ -432,16 +431,17 @@ fn every_posting_of_a_version_is_told_from_all_runs() {
         let folder = Folder::busy();
         let metastore = folder.embedded();
         let name = dataset("d");
-        let versions: Vec<_> = (0..4_u64).map(|part| object(&format!("{part}"), "1", "e")).collect();
+        let versions: Vec<_> =
+            (0..4_u64).map(|part| object(&format!("{part}"), "1", "e")).collect();
         for (part, version) in versions.iter().enumerate() {
             let count = 30_000 * part as u64;
-            let postings: Vec<_> =
-                (0..count).map(|row| posting(digest(row % 9999), row)).collect();
+            let postings: Vec<_> = (0..count).map(|row| posting(digest(row % 9999), row)).collect();
             record(&metastore, &name, indexed(version, count), &postings).await.expect("recorded");
         }
         let asked = [versions[3].clone(), object("none", "1", "e"), versions[1].clone()];
-        let told: Vec<_> =
-            futures::TryStreamExt::try_collect(metastore.postings(&name, &asked)).await.expect("told");
+        let told: Vec<_> = futures::TryStreamExt::try_collect(metastore.postings(&name, &asked))
+            .await
+            .expect("told");
         let mut counts = [0; 3];
         for piece in told {
             for found in piece.postings {

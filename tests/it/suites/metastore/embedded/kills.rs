@@ -115,7 +115,8 @@ async fn compare(folder: &Folder, recorded: &BTreeSet<u64>, erased: &BTreeSet<u6
     let subjects: Vec<_> = (0..1500).map(digest).collect();
     let mut rows: std::collections::BTreeMap<u64, BTreeSet<u64>> = Default::default();
     for posting in lookup(&metastore, &subjects).await {
-        let number = posting.object.key.as_str().and_then(|key| key.parse().ok()).expect("a number");
+        let number =
+            posting.object.key.as_str().and_then(|key| key.parse().ok()).expect("a number");
         rows.entry(number).or_default().extend(posting.rows.iter().map(|row| row.0));
     }
     for scanned in listed {

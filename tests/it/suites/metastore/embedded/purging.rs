@@ -80,7 +80,8 @@ fn erasing_beside_merges_ends_like_the_books() {
             random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
             (random >> 33) % below
         };
-        let version = |part: u64, round: u64| object(&format!("{part}"), "null", &format!("e{round}"));
+        let version =
+            |part: u64, round: u64| object(&format!("{part}"), "null", &format!("e{round}"));
         let mut rounds = BTreeMap::new();
         for round in 0..60_u64 {
             let part = next(12);
@@ -117,7 +118,8 @@ fn erasing_beside_merges_ends_like_the_books() {
             .iter()
             .map(|it| {
                 let of = all.iter().position(|digest| *digest == it.digest).expect("asked");
-                let part = it.object.key.as_str().and_then(|key| key.parse().ok()).expect("a number");
+                let part =
+                    it.object.key.as_str().and_then(|key| key.parse().ok()).expect("a number");
                 ((of as u64, part), it.rows.count().0)
             })
             .collect();
@@ -138,8 +140,7 @@ fn successions_of_the_same_moment_share_their_work() {
         let name = dataset("d");
         let version = |part: u64, etag: &str| object(&format!("{part}"), "null", etag);
         for part in 0..6 {
-            let postings: Vec<_> =
-                (0..5000).map(|row| posting(digest(row), row)).collect();
+            let postings: Vec<_> = (0..5000).map(|row| posting(digest(row), row)).collect();
             record(&metastore, &name, indexed(&version(part, "e"), 5000), &postings)
                 .await
                 .expect("recorded");
