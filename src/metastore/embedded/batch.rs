@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
+use super::failure::again;
 use super::subject_of;
 use crate::domain::dataset::DatasetName;
 use crate::domain::object::ObjectVersion;
@@ -105,8 +106,18 @@ pub(super) struct Recording {
     pub(super) is_pending: bool,
     /// Whether a posting may be in a run and in the batch, or in two runs.
     pub(super) may_repeat: bool,
-    /// Whether some of its postings were lost on the way to the disk.
-    pub(super) is_lost: bool,
+    /// Why some of its postings were lost on the way to the disk, if they were.
+    lost: Option<(MetastoreErrorKind, String)>,
+}
+
+impl Recording {
+    /// # Errors
+    ///
+    /// Where some of its postings were lost, with the reason.
+    fn sound(&self) -> Result<()> {
+        let lost = self.lost.as_ref();
+        lost.map_or(Ok(()), |(kind, text)| Err(MetastoreError::new(*kind, text.clone())))
+    }
 }
 
 /// A recording that is to become visible.
@@ -156,7 +167,7 @@ impl Batch {
             spilled: 0,
             is_pending: false,
             may_repeat: false,
-            is_lost: false,
+            lost: None,
         };
         state.open.insert(number, recording);
         Some(number)
@@ -192,7 +203,8 @@ impl Batch {
     fn try_append(&self, number: u64, postings: &[RowPosting]) -> Result<Option<bool>> {
         let mut state = self.state();
         let state = &mut *state;
-        let recording = state.open.get_mut(&number).filter(|it| !it.is_lost).ok_or_else(lost)?;
+        let recording = state.open.get_mut(&number).ok_or_else(lost)?;
+        recording.sound()?;
         if state.held.len() >= self.capacity {
             return Ok(None);
         }
@@ -214,7 +226,7 @@ impl Batch {
         scanned: ScannedObject,
     ) -> Result<oneshot::Receiver<Result<()>>> {
         let mut state = self.state();
-        state.open.get(&number).filter(|it| !it.is_lost).ok_or_else(lost)?;
+        state.open.get(&number).ok_or_else(lost)?.sound()?;
         let (reply, receiver) = oneshot::channel();
         state.commits.push(Commit { number, scanned, reply });
         Ok(receiver)
@@ -243,9 +255,10 @@ impl Batch {
         let held = mem::take(&mut state.held);
         let mut commits = Vec::with_capacity(state.commits.len());
         for commit in mem::take(&mut state.commits) {
-            match state.open.remove(&commit.number) {
-                Some(recording) if !recording.is_lost => commits.push((commit, recording)),
-                _ => drop(commit.reply.send(Err(lost()))),
+            let recording = state.open.remove(&commit.number).ok_or_else(lost);
+            match recording.and_then(|recording| recording.sound().map(|()| recording)) {
+                Ok(recording) => commits.push((commit, recording)),
+                Err(error) => drop(commit.reply.send(Err(error))),
             }
         }
         let is_touched = |place: usize| held.objects.get(place).is_some_and(|it| it.is_touched);
@@ -286,12 +299,12 @@ impl Batch {
         given_up
     }
 
-    /// Notes that postings of these recordings were lost.
-    pub(super) fn lose(&self, numbers: impl Iterator<Item = u64>) {
+    /// Notes that postings of these recordings were lost, and why.
+    pub(super) fn lose(&self, numbers: impl Iterator<Item = u64>, why: &MetastoreError) {
         let mut state = self.state();
         for number in numbers {
             if let Some(recording) = state.open.get_mut(&number) {
-                recording.is_lost = true;
+                recording.lost = Some((why.kind(), again(why).to_string()));
             }
         }
     }

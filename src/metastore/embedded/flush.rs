@@ -43,7 +43,7 @@ impl Session {
                 }
             }
             Err(error) => {
-                self.batch.lose(taken.spilling.iter().map(|(number, _)| *number));
+                self.batch.lose(taken.spilling.iter().map(|(number, _)| *number), &error);
                 for (commit, _) in taken.commits {
                     let _ = commit.reply.send(Err(again(&error)));
                 }

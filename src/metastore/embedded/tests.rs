@@ -204,7 +204,7 @@ fn a_lookup_in_steps_tells_each_object_once() {
     let mut runs = Vec::new();
     for part in 0..3_u64 {
         let mut run = run::RunWriter::new(&files).expect("begun");
-        for object in 0..4000_u64 {
+        for object in 0..40_000_u64 {
             for row in 0..3 + object % 5 {
                 let row = row * 3 + part;
                 let posting = crate::metastore::packing::PackedPosting { subject: 9, object, row };
