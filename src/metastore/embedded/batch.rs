@@ -133,6 +133,8 @@ pub(super) struct Taken {
     pub(super) commits: Vec<(Commit, Recording)>,
     /// Recordings that go on and have postings in the batch.
     pub(super) spilling: Vec<(u64, Recording)>,
+    /// Recordings that cannot be committed and have a row in the catalogue.
+    pub(super) failed: Vec<u64>,
 }
 
 /// How much waits to be written.
@@ -252,13 +254,18 @@ impl Batch {
         if state.commits.is_empty() && state.held.len() < self.capacity {
             return None;
         }
-        let held = mem::take(&mut state.held);
+        let mut held = mem::take(&mut state.held);
         let mut commits = Vec::with_capacity(state.commits.len());
+        let mut failed = Vec::new();
         for commit in mem::take(&mut state.commits) {
-            let recording = state.open.remove(&commit.number).ok_or_else(lost);
-            match recording.and_then(|recording| recording.sound().map(|()| recording)) {
-                Ok(recording) => commits.push((commit, recording)),
-                Err(error) => drop(commit.reply.send(Err(error))),
+            let Some(recording) = state.open.remove(&commit.number) else { continue };
+            match recording.sound() {
+                Ok(()) => commits.push((commit, recording)),
+                Err(error) => {
+                    held.dropped.insert(commit.number);
+                    failed.extend(recording.is_pending.then_some(commit.number));
+                    let _ = commit.reply.send(Err(error));
+                }
             }
         }
         let is_touched = |place: usize| held.objects.get(place).is_some_and(|it| it.is_touched);
@@ -275,7 +282,7 @@ impl Batch {
         state.held.objects = objects;
         drop(state);
         self.room.notify_waiters();
-        Some(Taken { held, commits, spilling })
+        Some(Taken { held, commits, spilling, failed })
     }
 
     /// Notes how many postings of which recordings were spilled. Answers those that were given up
