@@ -227,7 +227,7 @@ fn a_lookup_in_steps_tells_each_object_once() {
             None => break,
         }
     }
-    let expected: Vec<_> = (0..4000)
+    let expected: Vec<_> = (0..40_000)
         .flat_map(|object| (0..9 + object % 5 * 3).map(move |row| (object, row)))
         .collect();
     assert!(told == expected, "{} of {} rows", told.len(), expected.len());
