@@ -6,6 +6,7 @@ use crate::cli::failure::Failure;
 use crate::cli::view::{Answer, documents, human};
 use crate::config::Config;
 use crate::domain::decision::Verdict;
+use crate::domain::journal::Outcome;
 use crate::domain::plan::PlanId;
 use crate::erase::approval::{admit, decide};
 use crate::erase::execution::Execution;
@@ -76,8 +77,20 @@ async fn carry_out(
     let options =
         ExecuteOptions { concurrency: workshop::OBJECTS_AT_ONCE, stop: context.stop.clone() };
     let execution = execute(&tools, approved, options).await?;
+    if execution.changes.iter().any(|change| has_forgotten(&change.outcome)) {
+        // Their postings go from the index's storage as well, if that has not let go of them yet.
+        let scrubbed = tools.metastore.scrub().await;
+        let about = "the rows are erased, but forgotten postings stay in the index's storage: run \
+                     the same command again";
+        scrubbed.map_err(|error| Failure::from(error).about(about))?;
+    }
     let document = documents::Erase::new(&execution, report);
     Ok(Answer::new(human::erase(&document), &document)?.exit(exit_of(&execution)))
+}
+
+/// Whether the index has forgotten versions that were expunged.
+fn has_forgotten(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Erased { expunged, .. } if !expunged.is_empty())
 }
 
 /// The most pressing of what came of the run.

@@ -7,7 +7,7 @@ use crate::cli::view::{Answer, documents, human};
 use crate::config::Config;
 use crate::domain::Timestamp;
 use crate::index;
-use crate::wire::{self, Metastore, PlanListing, PlanState};
+use crate::wire::{self, Metastore, MetastoreSize, PlanListing, PlanState};
 
 use super::Context;
 use super::index::earlier;
@@ -31,6 +31,8 @@ pub(super) async fn run(context: &Context) -> Result<Answer, Failure> {
             objects: size.objects,
             postings: size.postings,
             size_bytes: size.size_bytes,
+            bytes_per_posting: bytes_per_posting(&size),
+            runs: size.runs,
             last_scanned_at: last_scanned_at(metastore.as_ref(), &config).await?,
         },
         coverage,
@@ -38,6 +40,10 @@ pub(super) async fn run(context: &Context) -> Result<Answer, Failure> {
         open_plans: plans,
     };
     Answer::new(human::status(&document, context.clock.now()), &document)
+}
+
+fn bytes_per_posting(size: &MetastoreSize) -> Option<f64> {
+    (size.postings > 0).then(|| size.size_bytes as f64 / size.postings as f64)
 }
 
 async fn last_scanned_at(

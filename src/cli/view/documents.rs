@@ -138,6 +138,10 @@ pub(in crate::cli) struct IndexSize {
     pub objects: u64,
     pub postings: u64,
     pub size_bytes: u64,
+    /// Bytes on disk for each posting; absent where there is none.
+    pub bytes_per_posting: Option<f64>,
+    /// In how many sorted runs the postings lie; absent where the index does not tell.
+    pub runs: Option<u64>,
     /// Absent where nothing was scanned yet.
     pub last_scanned_at: Option<Timestamp>,
 }

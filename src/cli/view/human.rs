@@ -364,11 +364,15 @@ pub(in crate::cli) fn status(document: &Status, now: Timestamp) -> String {
     };
     let _ = writeln!(
         text,
-        "index: {}, {}, {}; {age}",
+        "index: {}, {}, {}{}; {age}",
         counted(index.objects, "object version"),
         counted(index.postings, "posting"),
         human_bytes(index.size_bytes),
+        index.runs.map_or_else(String::new, |runs| format!(" in {}", counted(runs, "run"))),
     );
+    if let Some(bytes) = index.bytes_per_posting {
+        let _ = writeln!(text, "  {bytes:.1} bytes a posting");
+    }
     for dataset in &document.coverage {
         let percent = dataset.percent();
         let _ = writeln!(text, "{}: {percent:.1} % of what was listed is indexed", dataset.dataset);

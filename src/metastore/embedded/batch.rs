@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
+use super::failure::again;
 use super::subject_of;
 use crate::domain::dataset::DatasetName;
 use crate::domain::object::ObjectVersion;
@@ -105,8 +106,18 @@ pub(super) struct Recording {
     pub(super) is_pending: bool,
     /// Whether a posting may be in a run and in the batch, or in two runs.
     pub(super) may_repeat: bool,
-    /// Whether some of its postings were lost on the way to the disk.
-    pub(super) is_lost: bool,
+    /// Why some of its postings were lost on the way to the disk, if they were.
+    lost: Option<(MetastoreErrorKind, String)>,
+}
+
+impl Recording {
+    /// # Errors
+    ///
+    /// Where some of its postings were lost, with the reason.
+    fn sound(&self) -> Result<()> {
+        let lost = self.lost.as_ref();
+        lost.map_or(Ok(()), |(kind, text)| Err(MetastoreError::new(*kind, text.clone())))
+    }
 }
 
 /// A recording that is to become visible.
@@ -122,6 +133,8 @@ pub(super) struct Taken {
     pub(super) commits: Vec<(Commit, Recording)>,
     /// Recordings that go on and have postings in the batch.
     pub(super) spilling: Vec<(u64, Recording)>,
+    /// Recordings that cannot be committed and have a row in the catalogue.
+    pub(super) failed: Vec<u64>,
 }
 
 /// How much waits to be written.
@@ -156,7 +169,7 @@ impl Batch {
             spilled: 0,
             is_pending: false,
             may_repeat: false,
-            is_lost: false,
+            lost: None,
         };
         state.open.insert(number, recording);
         Some(number)
@@ -192,7 +205,8 @@ impl Batch {
     fn try_append(&self, number: u64, postings: &[RowPosting]) -> Result<Option<bool>> {
         let mut state = self.state();
         let state = &mut *state;
-        let recording = state.open.get_mut(&number).filter(|it| !it.is_lost).ok_or_else(lost)?;
+        let recording = state.open.get_mut(&number).ok_or_else(lost)?;
+        recording.sound()?;
         if state.held.len() >= self.capacity {
             return Ok(None);
         }
@@ -214,7 +228,7 @@ impl Batch {
         scanned: ScannedObject,
     ) -> Result<oneshot::Receiver<Result<()>>> {
         let mut state = self.state();
-        state.open.get(&number).filter(|it| !it.is_lost).ok_or_else(lost)?;
+        state.open.get(&number).ok_or_else(lost)?.sound()?;
         let (reply, receiver) = oneshot::channel();
         state.commits.push(Commit { number, scanned, reply });
         Ok(receiver)
@@ -240,12 +254,18 @@ impl Batch {
         if state.commits.is_empty() && state.held.len() < self.capacity {
             return None;
         }
-        let held = mem::take(&mut state.held);
+        let mut held = mem::take(&mut state.held);
         let mut commits = Vec::with_capacity(state.commits.len());
+        let mut failed = Vec::new();
         for commit in mem::take(&mut state.commits) {
-            match state.open.remove(&commit.number) {
-                Some(recording) if !recording.is_lost => commits.push((commit, recording)),
-                _ => drop(commit.reply.send(Err(lost()))),
+            let Some(recording) = state.open.remove(&commit.number) else { continue };
+            match recording.sound() {
+                Ok(()) => commits.push((commit, recording)),
+                Err(error) => {
+                    held.dropped.insert(commit.number);
+                    failed.extend(recording.is_pending.then_some(commit.number));
+                    let _ = commit.reply.send(Err(error));
+                }
             }
         }
         let is_touched = |place: usize| held.objects.get(place).is_some_and(|it| it.is_touched);
@@ -262,7 +282,7 @@ impl Batch {
         state.held.objects = objects;
         drop(state);
         self.room.notify_waiters();
-        Some(Taken { held, commits, spilling })
+        Some(Taken { held, commits, spilling, failed })
     }
 
     /// Notes how many postings of which recordings were spilled. Answers those that were given up
@@ -286,12 +306,12 @@ impl Batch {
         given_up
     }
 
-    /// Notes that postings of these recordings were lost.
-    pub(super) fn lose(&self, numbers: impl Iterator<Item = u64>) {
+    /// Notes that postings of these recordings were lost, and why.
+    pub(super) fn lose(&self, numbers: impl Iterator<Item = u64>, why: &MetastoreError) {
         let mut state = self.state();
         for number in numbers {
             if let Some(recording) = state.open.get_mut(&number) {
-                recording.is_lost = true;
+                recording.lost = Some((why.kind(), again(why).to_string()));
             }
         }
     }

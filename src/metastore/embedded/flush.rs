@@ -23,8 +23,8 @@ impl Session {
     /// Writes what waits, and tells those who wait for it.
     pub(super) fn flush(&mut self) {
         let Some(mut taken) = self.batch.take() else { return };
-        let ended = self.write(&mut taken);
-        match ended {
+        let mut lost = std::mem::take(&mut taken.failed);
+        match self.write(&mut taken) {
             Ok((counts, answers)) => {
                 for ((commit, _), answer) in taken.commits.into_iter().zip(answers) {
                     let _ = commit.reply.send(answer);
@@ -33,21 +33,25 @@ impl Session {
                     (*number, counts.get(number).copied().unwrap_or(0))
                 };
                 let spilled: Vec<_> = taken.spilling.iter().map(of).collect();
-                let given_up = self.batch.spilled(&spilled, taken.held.postings);
-                if !given_up.is_empty() {
-                    // What fails here is buried when this writer is gone.
-                    let _ = self.transact(|session| {
-                        let bury = |number| catalogue::bury(&session.connection, number);
-                        given_up.into_iter().try_for_each(bury)
-                    });
-                }
+                lost.extend(self.batch.spilled(&spilled, taken.held.postings));
             }
             Err(error) => {
-                self.batch.lose(taken.spilling.iter().map(|(number, _)| *number));
-                for (commit, _) in taken.commits {
+                self.batch.lose(taken.spilling.iter().map(|(number, _)| *number), &error);
+                for (commit, recording) in taken.commits {
+                    lost.extend(recording.is_pending.then_some(commit.number));
                     let _ = commit.reply.send(Err(again(&error)));
                 }
             }
+        }
+        self.bury_lost(&lost);
+    }
+
+    /// Buries recordings that nobody goes on with. What fails here is buried when this writer is gone.
+    fn bury_lost(&mut self, lost: &[u64]) {
+        if !lost.is_empty() {
+            let _ = self.transact(|session| {
+                lost.iter().try_for_each(|number| catalogue::bury(&session.connection, *number))
+            });
         }
     }
 

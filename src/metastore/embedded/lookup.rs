@@ -55,7 +55,7 @@ impl Search {
         let mut objects = Objects { connection, known: HashMap::new() };
         let mut found = Vec::new();
         let mut rows_left = ROWS;
-        let mut reader = Reader { runs, buffer: Box::new([0; BLOCK_BYTES]), rows: Vec::new() };
+        let mut reader = Reader::new(runs);
         while let Some(&digest) = self.digests.get(self.next) {
             let next = reader.read(subject_of(&digest), (self.from, &mut self.hints), rows_left)?;
             for same in reader.rows.chunk_by(|left, right| left.0 == right.0) {
@@ -77,7 +77,8 @@ impl Search {
     }
 }
 
-struct Reader<'r> {
+/// Reads the postings of one subject after the other.
+pub(super) struct Reader<'r> {
     runs: &'r [Arc<Run>],
     buffer: Box<[u8; BLOCK_BYTES]>,
     /// Objects and rows of a subject, ascending, each once.
@@ -99,10 +100,20 @@ impl Position<'_> {
     }
 }
 
-impl Reader<'_> {
+impl<'r> Reader<'r> {
+    pub(super) fn new(runs: &'r [Arc<Run>]) -> Self {
+        Self { runs, buffer: Box::new([0; BLOCK_BYTES]), rows: Vec::new() }
+    }
+
+    /// What was read last.
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> &[(u64, u64)] {
+        &self.rows
+    }
+
     /// Reads the postings of a subject from an object on: all, or at least so many rows of whole
     /// objects. Answers the object to go on with.
-    fn read(
+    pub(super) fn read(
         &mut self,
         subject: u64,
         (from, hints): (u64, &mut HashMap<i64, usize>),

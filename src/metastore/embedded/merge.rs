@@ -12,8 +12,7 @@ use crate::metastore::packing::PackedPosting;
 
 type Result<T> = std::result::Result<T, MetastoreError>;
 
-/// How many runs one merge reads at least, where there are too many, and at most.
-const LEAST: usize = 6;
+/// How many runs one merge reads at most.
 const MOST: usize = 16;
 
 /// The postings of several runs in ascending order, each once.
@@ -48,21 +47,25 @@ impl Merged {
     }
 }
 
-/// Which runs to merge, as there are more than `most`: the smallest, and others of about their size, so
-/// that a posting is written anew a few times in its life, however many runs come.
+/// Which runs to merge, where there are more than `most`: the two smallest, and then each that is no
+/// larger than all before it together. So a posting is written anew about as seldom as it can be with
+/// so few runs: once of 50 equal runs, 3 times of 1,500, 5 times of 15,000 (of 12 at most).
 pub(super) fn surplus(runs: &[RunRecord], most: usize) -> Vec<RunRecord> {
-    let mut runs = runs.to_vec();
-    if runs.len() <= most {
+    if runs.len() <= most.max(1) {
         return Vec::new();
     }
+    let mut runs = runs.to_vec();
     runs.sort_by_key(|run| run.facts.blocks);
-    let mut sum = 0;
-    let is_next = |(place, run): &(usize, RunRecord)| {
-        let is_alike = run.facts.blocks * (*place as u64) <= 2 * sum;
+    let (mut sum, mut count) = (0, 0);
+    for run in runs.iter().take(MOST) {
+        if count >= 2 && run.facts.blocks > sum {
+            break;
+        }
         sum += run.facts.blocks;
-        *place < LEAST.min(most) || *place < MOST && is_alike
-    };
-    runs.into_iter().enumerate().take_while(is_next).map(|(_, run)| run).collect()
+        count += 1;
+    }
+    runs.truncate(count);
+    runs
 }
 
 #[cfg(test)]

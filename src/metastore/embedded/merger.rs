@@ -18,7 +18,7 @@ use super::failure::failure;
 use super::files::Files;
 use super::merge::{Merged, surplus};
 use super::redo::{begin, transact, truncate_log};
-use super::run::{RunFacts, RunWriter, size_of};
+use super::run::{Run, RunFacts, RunWriter, size_of};
 use super::runs::{self, DEATHS, RunRecord};
 use super::schema::open_writer;
 use super::{Settings, catalogue};
@@ -133,6 +133,8 @@ struct Worker {
 /// A merge that has begun.
 struct Claimed {
     runs: Vec<RunRecord>,
+    /// The same, opened under the lock: another process may take the claim and the files away.
+    open: Vec<Arc<Run>>,
     claim: String,
     dead: Vec<u64>,
     cleaned: i64,
@@ -260,9 +262,10 @@ impl Worker {
             for run in &runs {
                 runs::claim(&self.connection, run.id, &claim)?;
             }
+            let open = runs::open_some(&self.files, &runs)?;
             let cleaned = runs::counter(&self.connection, DEATHS)?;
             let dead = catalogue::dead(&self.connection)?;
-            Ok((!runs.is_empty()).then_some(Claimed { runs, claim, dead, cleaned }))
+            Ok((!runs.is_empty()).then_some(Claimed { runs, open, claim, dead, cleaned }))
         })
     }
 
@@ -270,7 +273,7 @@ impl Worker {
     fn write(&self, claimed: &Claimed) -> Result<Option<(Option<RunFacts>,)>> {
         let sizes = claimed.runs.iter().map(|run| size_of(run.facts.blocks));
         let is_short = sizes.sum::<u64>() <= SHORT_BYTES;
-        let mut postings = Merged::new(runs::open_some(&self.files, &claimed.runs)?)?;
+        let mut postings = Merged::new(claimed.open.clone())?;
         let mut run = RunWriter::new(&self.files)?;
         let mut count = 0_u64;
         while let Some(posting) = postings.next()? {

@@ -125,6 +125,11 @@ impl Embedded {
         Self::open_with(folder, Settings::default())
     }
 
+    /// Whether there is an index in this folder.
+    pub fn exists(folder: &Path) -> bool {
+        schema::catalogue_path(folder).is_file()
+    }
+
     /// Removes the index from a folder, sound or damaged, so that another can be made there. Blocks.
     ///
     /// # Errors
@@ -165,11 +170,6 @@ impl Embedded {
     /// Where it cannot be read at all. What is read and found damaged is the answer.
     pub async fn check(&self) -> Result<IndexCheck> {
         check::check(&self.shared).await
-    }
-
-    /// Whether there is an index in this folder, of whatever version.
-    pub fn exists(folder: &Path) -> bool {
-        schema::catalogue_path(folder).is_file()
     }
 
     async fn write<T, F>(&self, work: F) -> Result<T>
@@ -445,3 +445,6 @@ fn bury_all(session: &mut Session, dataset: &DatasetName, objects: &[ObjectVersi
     session.nudge_merger();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

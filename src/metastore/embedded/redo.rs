@@ -104,7 +104,7 @@ fn rewrite<'f>(
     Ok(())
 }
 
-/// The blocks that may hold a subject of these pairs, ascending.
+/// The blocks that hold postings of these pairs, ascending.
 fn blocks_of(run: &Run, pairs: &[Pair]) -> Result<Vec<usize>> {
     let mut buffer = [0; BLOCK_BYTES];
     let mut found = Vec::new();
@@ -114,7 +114,9 @@ fn blocks_of(run: &Run, pairs: &[Pair]) -> Result<Vec<usize>> {
         for block in run.blocks_of(subject, &mut buffer)? {
             postings.clear();
             let goes_on = run.block(block, &mut buffer, |it| it.find(subject, &mut postings))?;
-            if !postings.is_empty() && found.last().is_none_or(|last| *last < block) {
+            let is_meant = |number: &u64| same.binary_search_by_key(number, |pair| pair.1).is_ok();
+            let has_any = postings.iter().any(|(number, _)| is_meant(number));
+            if has_any && found.last().is_none_or(|last| *last < block) {
                 found.push(block);
             }
             if !goes_on {

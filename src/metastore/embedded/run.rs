@@ -300,3 +300,104 @@ impl Cursor {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Few subjects or many, some of them in block after block.
+    fn postings() -> impl Strategy<Value = BTreeSet<PackedPosting>> {
+        let subject = prop_oneof![
+            3 => any::<u64>(),
+            2 => (0_u64..6).prop_map(|number| number << 61 | 5),
+            1 => (0_u64..3).prop_map(|number| (7 << 60) + number),
+            1 => prop_oneof![Just(0), Just(u64::MAX)],
+        ];
+        let row = prop_oneof![any::<u64>(), 0_u64..1000];
+        let posting = (subject, 0_u64..4, row);
+        let posting =
+            posting.prop_map(|(subject, object, row)| PackedPosting { subject, object, row });
+        prop::collection::btree_set(posting, 1..6000)
+    }
+
+    fn written(files: &Files, postings: &BTreeSet<PackedPosting>) -> Arc<Run> {
+        let mut run = RunWriter::new(files).expect("begun");
+        postings.iter().for_each(|posting| run.push(*posting).expect("pushed"));
+        let facts = run.finish().expect("written").expect("not empty");
+        assert_eq!(facts.postings, postings.len() as u64);
+        let file = files.open(&facts.file).expect("opened").expect("there");
+        Arc::new(Run::new(1, file, facts.blocks).expect("sound"))
+    }
+
+    fn found(run: &Run, subject: u64) -> Vec<(u64, u64)> {
+        let (mut buffer, mut found) = ([0; BLOCK_BYTES], Vec::new());
+        for block in run.blocks_of(subject, &mut buffer).expect("blocks") {
+            let goes_on = run.block(block, &mut buffer, |it| it.find(subject, &mut found));
+            if !goes_on.expect("read") {
+                break;
+            }
+        }
+        found
+    }
+
+    fn expected(postings: &BTreeSet<PackedPosting>, subject: u64) -> Vec<(u64, u64)> {
+        let of = postings.iter().filter(|posting| posting.subject == subject);
+        of.map(|posting| (posting.object, posting.row)).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn a_run_answers_as_its_list(postings in postings(), emptied in any::<u64>()) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let files = Files::new(folder.path());
+            let run = written(&files, &postings);
+            let mut cursor = Cursor::new(Arc::clone(&run));
+            for posting in &postings {
+                prop_assert_eq!(cursor.next().expect("read"), Some(*posting));
+            }
+            prop_assert_eq!(cursor.next().expect("read"), None);
+            let subjects: BTreeSet<u64> = postings
+                .iter()
+                .flat_map(|posting| [posting.subject, posting.subject ^ 1, posting.subject << 1])
+                .chain([0, 7 << 60, u64::MAX])
+                .collect();
+            for subject in subjects.iter().step_by(7).chain(&[0, 7 << 60, (7 << 60) + 1, u64::MAX]) {
+                prop_assert_eq!(found(&run, *subject), expected(&postings, *subject));
+            }
+
+            // Blocks that were emptied are passed over.
+            let mut left = postings.clone();
+            let mut buffer = [0; BLOCK_BYTES];
+            for block in (0..run.blocks()).filter(|block| emptied >> (block % 64) & 1 == 1) {
+                let gone: Vec<_> =
+                    run.block(block, &mut buffer, |it| it.postings().collect()).expect("read");
+                left.retain(|posting| !gone.contains(posting));
+                let mut empty = Vec::new();
+                crate::metastore::packing::block::push_empty(&mut empty);
+                let name = &files.list().expect("listed")[0].1;
+                files.overwrite(name, &[((block * BLOCK_BYTES) as u64, &empty)]).expect("written");
+            }
+            for subject in subjects.iter().step_by(5).chain(&[0, 7 << 60, u64::MAX]) {
+                prop_assert_eq!(found(&run, *subject), expected(&left, *subject));
+            }
+        }
+
+        /// No separator is a subject's, unless nothing lies between two subjects.
+        #[test]
+        fn a_separator_lies_in_the_gap(last: u64, first: u64) {
+            prop_assume!(last < first);
+            let separator = separator_of(last, first).expect("a gap");
+            prop_assert!(last < separator && separator <= first);
+            if separator > 0 {
+                let coarser = separator & (separator - 1);
+                prop_assert!(coarser <= last, "one with fewer digits would do");
+            }
+        }
+    }
+}

@@ -48,7 +48,7 @@ enum Message {
     Job(Job),
     /// Something waits in the batch.
     Flush,
-    Succeed(Order),
+    Succeed(Box<Order>),
 }
 
 /// A succession, and who waits for it.
@@ -121,7 +121,7 @@ impl Writer {
     /// Carries out a succession.
     pub(super) async fn succeed(&self, succession: Succession) -> Result<()> {
         let (reply, receiver) = oneshot::channel();
-        self.send(Message::Succeed(Order { succession, reply }))?;
+        self.send(Message::Succeed(Box::new(Order { succession, reply })))?;
         receiver.await.map_err(|_| stopped())?
     }
 
@@ -258,8 +258,8 @@ impl Session {
                 }
                 Message::Succeed(order) => {
                     let orders =
-                        self.gather(Vec::from([order]), messages, |message| match message {
-                            Message::Succeed(order) => Ok(order),
+                        self.gather(Vec::from([*order]), messages, |message| match message {
+                            Message::Succeed(order) => Ok(*order),
                             other => Err(other),
                         });
                     self.succeed_all(orders);
