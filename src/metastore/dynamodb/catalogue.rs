@@ -31,7 +31,10 @@ type Result<T> = std::result::Result<T, MetastoreError>;
 pub(super) const SHARDS: u8 = 8;
 
 /// How many bytes of a key that is too long stand in its sort key.
-pub(super) const CUT: usize = 1024 - 32;
+pub(super) const CUT: usize = 1024 - 2 * DIGEST;
+
+/// How many bytes of a digest stand in a sort key.
+pub(super) const DIGEST: usize = 16;
 
 /// Where a recorded version stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,9 +110,9 @@ fn scan_of(document: &[u8]) -> Result<ScanDocument> {
     serde_json::from_slice(&unpacked).map_err(|_| damaged("a scan"))
 }
 
-fn digest(bytes: &[u8]) -> [u8; 16] {
-    let mut short = [0; 16];
-    short.copy_from_slice(&Sha256::digest(bytes)[..16]);
+fn digest(bytes: &[u8]) -> [u8; DIGEST] {
+    let mut short = [0; DIGEST];
+    short.copy_from_slice(&Sha256::digest(bytes)[..DIGEST]);
     short
 }
 
@@ -129,7 +132,7 @@ fn escaped(key: &ObjectKey) -> Vec<u8> {
 /// What the sort keys of all versions of a key begin with.
 fn sort_prefix(key: &ObjectKey) -> Vec<u8> {
     let mut escaped = escaped(key);
-    if escaped.len() > CUT + 16 {
+    if escaped.len() > CUT + DIGEST {
         escaped.truncate(CUT);
         escaped.extend(digest(key.as_bytes()));
     }
