@@ -284,11 +284,30 @@ pub(super) async fn standings(
         }
     }
     for some in doubtful.chunks(50) {
-        for (number, standing) in settled(base, some).await? {
-            standings.insert(number, standing);
+        standings.extend(settled(base, some).await?);
+    }
+    Ok(one_a_slot(standings))
+}
+
+/// The same, where two numbers were found in one slot, one after the other: the later one has it.
+fn one_a_slot(mut standings: BTreeMap<u64, Standing>) -> BTreeMap<u64, Standing> {
+    let mut latest: HashMap<Slot, (u64, u64)> = HashMap::new();
+    for standing in standings.values() {
+        if let Standing::Recorded(entry) = standing {
+            let at = (entry.published, entry.number);
+            let known = latest.entry(entry.slot.clone()).or_insert(at);
+            *known = at.max(*known);
         }
     }
-    Ok(standings)
+    for (number, standing) in &mut standings {
+        let Standing::Recorded(entry) = standing else { continue };
+        if let Some((published, holder)) = latest.get(&entry.slot)
+            && holder != number
+        {
+            *standing = Standing::Nobodys(Some(*published));
+        }
+    }
+    standings
 }
 
 /// The standings of numbers whose slots seem to be another's: they may have been given a new slot, or

@@ -317,7 +317,7 @@ fn who_was_taken_for_gone_publishes_nothing() {
 #[test]
 fn a_scrub_removes_what_is_nobodys() {
     block_on(async {
-        let tables = Tables::moving(1);
+        let tables = Tables::moving(3);
         let (metastore, name) = (tables.metastore().await, dataset("d"));
         for part in 0..3 {
             let version = object(&format!("{part}"), "1", "e");
