@@ -321,7 +321,7 @@ fn the_story_ends_well_on_dynamodb() {
     let tables = Tables::new();
     let (lake, home) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let place = FolderBeside(Folder(lake.path().to_owned()), Tables::environment());
-    let made = random_lake::make(12, 12, 60, 6);
+    let made = random_lake::make(12, 10, 40, 6);
     let mut story = Story::with_metastore(&tables.url(), &place, &home, (made, ""));
     killed_until_done(&story.program, &["index"], &mut random);
     story.check_find();

@@ -68,7 +68,9 @@ impl About {
         for (at, size) in sizes_kib.iter_mut().enumerate() {
             // It counts what lost answers repeat as well, up and down.
             *size = match item.get(size_name(at)) {
-                Some(aws_sdk_dynamodb::types::AttributeValue::N(text)) if text.starts_with('-') => 0,
+                Some(aws_sdk_dynamodb::types::AttributeValue::N(text)) if text.starts_with('-') => {
+                    0
+                }
                 _ => number_of(item, size_name(at))?,
             };
         }
@@ -124,24 +126,17 @@ pub(super) async fn publish(base: &Base, [top, middle, bottom]: [u64; 3]) -> Res
     change(base, update, values).await
 }
 
-/// Counts KiB that moved from one table to the one below.
-pub(super) async fn moved(
-    base: &Base,
-    from: Table,
-    (gone, come): (u64, u64),
-) -> Result<About> {
-    let update = match from {
-        Table::Top => "ADD kib_top :gone, kib_middle :come",
-        _ => "ADD kib_middle :gone, kib_bottom :come",
-    };
+/// Counts KiB that came into each table, or went.
+pub(super) async fn resize(base: &Base, [top, middle, bottom]: [i64; 3]) -> Result<About> {
     let change = Change {
         table: Table::Catalogue,
         key: key(),
-        update,
+        update: "ADD kib_top :top, kib_middle :middle, kib_bottom :bottom",
         condition: "",
         values: vec![
-            (":gone", item::number(-gone.cast_signed())),
-            (":come", item::number(come)),
+            (":top", item::number(top)),
+            (":middle", item::number(middle)),
+            (":bottom", item::number(bottom)),
         ],
     };
     About::of(&base.update(change).await?.ok_or_else(|| damaged("no counters"))?)
@@ -197,10 +192,8 @@ pub(super) async fn bind(base: &Base, check: &str) -> Result<String> {
     };
     let item = base.update(change).await?.ok_or_else(|| damaged("no counters"))?;
     if number_of(&item, "layout")? > LAYOUT {
-        let message = format!(
-            "the index at {} was made by a newer Lacuna: use that version",
-            base.shown()
-        );
+        let message =
+            format!("the index at {} was made by a newer Lacuna: use that version", base.shown());
         return Err(MetastoreError::new(MetastoreErrorKind::WrongVersion, message));
     }
     Ok(text_of(&item, "digest_key")?.to_owned())

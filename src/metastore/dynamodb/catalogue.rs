@@ -367,17 +367,14 @@ pub(super) async fn of_keys(
     Ok(found.into_iter().flatten().collect())
 }
 
-async fn of_key(
-    base: &Base,
-    dataset: &DatasetName,
-    key: &ObjectKey,
-) -> Result<Vec<ScannedObject>> {
+async fn of_key(base: &Base, dataset: &DatasetName, key: &ObjectKey) -> Result<Vec<ScannedObject>> {
     let prefix = sort_prefix(key);
     let partition = shard_partition(dataset, shard(key));
     let items = base.beginning(Table::Catalogue, &partition, &prefix).await?;
     let entries = items.iter().map(|item| Ok(Entry::of(item)?.scanned));
     // A digest of a long key may be another's; the key decides.
-    let is_same = |found: &Result<ScannedObject>| found.as_ref().map_or(true, |it| it.object.key == *key);
+    let is_same =
+        |found: &Result<ScannedObject>| found.as_ref().map_or(true, |it| it.object.key == *key);
     entries.filter(is_same).collect()
 }
 

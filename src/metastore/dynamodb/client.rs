@@ -139,8 +139,7 @@ impl Base {
         item: Item,
         condition: Option<(&str, Vec<(&str, AttributeValue)>)>,
     ) -> Result<bool> {
-        let mut asked =
-            self.client.put_item().table_name(self.name(table)).set_item(Some(item));
+        let mut asked = self.client.put_item().table_name(self.name(table)).set_item(Some(item));
         if let Some((condition, values)) = condition {
             asked = asked.condition_expression(condition);
             for (name, value) in values {
@@ -203,7 +202,8 @@ impl Base {
         let mut asked = self.client.batch_write_item();
         for table in Table::LEVELS.into_iter().chain([Table::Catalogue]) {
             let of_table = writes.iter().filter(|write| write.table() == table);
-            let requests: Vec<WriteRequest> = of_table.map(Write::request).collect::<Result<_>>()?;
+            let requests: Vec<WriteRequest> =
+                of_table.map(Write::request).collect::<Result<_>>()?;
             if !requests.is_empty() {
                 asked = asked.request_items(self.name(table), requests);
             }
@@ -228,19 +228,23 @@ impl Base {
     pub(super) async fn get_all(&self, table: Table, keys: Vec<Item>) -> Result<Vec<Item>> {
         let chunks: Vec<Vec<Item>> = keys.chunks(100).map(<[Item]>::to_vec).collect();
         let asked = chunks.into_iter().map(|keys| self.get_some(table, keys));
-        let found: Vec<Vec<Item>> = stream::iter(asked).buffer_unordered(AT_ONCE).try_collect().await?;
+        let found: Vec<Vec<Item>> =
+            stream::iter(asked).buffer_unordered(AT_ONCE).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
     }
 
     async fn get_some(&self, table: Table, mut keys: Vec<Item>) -> Result<Vec<Item>> {
         let mut found = Vec::new();
         for round in 0..ROUNDS {
-            let wanted = KeysAndAttributes::builder().consistent_read(true).set_keys(Some(keys.clone()));
+            let wanted =
+                KeysAndAttributes::builder().consistent_read(true).set_keys(Some(keys.clone()));
             let wanted = wanted.build().map_err(|_| damaged("a key"))?;
             let asked = self.client.batch_get_item().request_items(self.name(table), wanted);
             match asked.send().await {
                 Ok(answer) => {
-                    found.extend(answer.responses.into_iter().flatten().flat_map(|(_, items)| items));
+                    found.extend(
+                        answer.responses.into_iter().flatten().flat_map(|(_, items)| items),
+                    );
                     let left = answer.unprocessed_keys.into_iter().flatten();
                     keys = left.flat_map(|(_, left)| left.keys).collect();
                 }

@@ -37,8 +37,10 @@ fn advice(code: &str) -> (MetastoreErrorKind, &'static str) {
         "InternalServerError" | "ServiceUnavailable" | "InternalFailure" => {
             (Unavailable, "DynamoDB fails for now: try again")
         }
-        "TransactionCanceledException" | "TransactionInProgressException"
-        | "TransactionConflictException" | "ConditionalCheckFailedException" => {
+        "TransactionCanceledException"
+        | "TransactionInProgressException"
+        | "TransactionConflictException"
+        | "ConditionalCheckFailedException" => {
             (Unavailable, "others change it all the time: try again")
         }
         _ => (Other, "DynamoDB refused the request"),

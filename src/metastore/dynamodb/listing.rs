@@ -99,7 +99,10 @@ impl Listing {
             }
             self.shards.iter_mut().for_each(Shard::settle);
             let first = |shard: &Shard| {
-                shard.ahead.front().map(|(_, entry)| (entry.slot.key.clone(), entry.slot.version.clone()))
+                shard
+                    .ahead
+                    .front()
+                    .map(|(_, entry)| (entry.slot.key.clone(), entry.slot.version.clone()))
             };
             let firsts = self.shards.iter().enumerate();
             let firsts = firsts.filter_map(|(at, shard)| Some((first(shard)?, at)));

@@ -218,9 +218,7 @@ pub(super) fn put_always(base: &Base, item: Item) -> Result<TransactWriteItem> {
     transact_put(Put::builder().table_name(base.name(Table::Catalogue)).set_item(Some(item)))
 }
 
-fn transact_put(
-    put: aws_sdk_dynamodb::types::builders::PutBuilder,
-) -> Result<TransactWriteItem> {
+fn transact_put(put: aws_sdk_dynamodb::types::builders::PutBuilder) -> Result<TransactWriteItem> {
     let put = put.build().map_err(|_| damaged("a write"))?;
     Ok(TransactWriteItem::builder().put(put).build())
 }

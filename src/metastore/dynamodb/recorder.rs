@@ -100,8 +100,7 @@ impl Spilled {
             let own = hits.into_iter().filter(|hit| hit.number == self.number());
             stored.extend(own.map(|hit| (hit.subject, hit.row)));
         }
-        let is_new =
-            |posting: &PackedPosting| !stored.contains(&(subject(posting), posting.row));
+        let is_new = |posting: &PackedPosting| !stored.contains(&(subject(posting), posting.row));
         Ok(postings.into_iter().filter(is_new).collect())
     }
 }

@@ -165,10 +165,7 @@ impl Stored {
     pub(super) fn new(table: Table, item: &Item) -> Result<Self> {
         let bytes = bytes_of(item, "b")?;
         let mut block = Box::new([0; BLOCK_BYTES]);
-        block
-            .get_mut(..bytes.len())
-            .ok_or_else(|| damaged("a segment"))?
-            .copy_from_slice(bytes);
+        block.get_mut(..bytes.len()).ok_or_else(|| damaged("a segment"))?.copy_from_slice(bytes);
         Ok(Self {
             table,
             partition: bytes_of(item, "p")?.to_vec(),
@@ -306,8 +303,6 @@ mod tests {
             place(&postings).iter().map(Segment::size_kib).sum::<u64>()
         };
         assert!(units(1000) <= 20, "{}", units(1000));
-        eprintln!("1000: {}", units(1000));
-        for n in [30_000,100_000,500_000,2_000_000] { eprintln!("{n}: {}", units(n)*1000/n); }
         for count in [30_000, 500_000] {
             let each = units(count) * 1000 / count;
             assert!(each <= 20, "{each} units a thousand of {count}");

@@ -46,7 +46,11 @@ fn keeps_old(succession: &Succession) -> bool {
     *keeps_old && (&old.key, &old.version) != (&new.key, &new.version)
 }
 
-async fn find(base: &Base, succession: &Succession, object: &ObjectVersion) -> Result<Option<Entry>> {
+async fn find(
+    base: &Base,
+    succession: &Succession,
+    object: &ObjectVersion,
+) -> Result<Option<Entry>> {
     let entry = entry(base, &Slot::new(&succession.dataset, object)).await?;
     Ok(entry.filter(|entry| entry.scanned.object.etag == object.etag))
 }

@@ -85,7 +85,9 @@ async fn create_one(base: &Base, description: &Description, name: &str) -> Resul
     }
     match asked.send().await {
         Ok(_) => Ok(()),
-        Err(error) if error.as_service_error().is_some_and(|it| it.is_resource_in_use_exception()) => {
+        Err(error)
+            if error.as_service_error().is_some_and(|it| it.is_resource_in_use_exception()) =>
+        {
             Ok(())
         }
         Err(error) => Err(told(error, &base.shown())),

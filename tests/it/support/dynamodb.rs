@@ -187,9 +187,9 @@ fn relay(
         return answer(&mut client, "200 OK", left.to_string().as_bytes());
     }
     let mut to_server = TcpStream::connect(server)?;
-    let lines = head.split("\r\n").filter(|line| {
-        !line.is_empty() && !line.to_ascii_lowercase().starts_with("connection:")
-    });
+    let lines = head
+        .split("\r\n")
+        .filter(|line| !line.is_empty() && !line.to_ascii_lowercase().starts_with("connection:"));
     let head: String = lines.map(|line| format!("{line}\r\n")).collect();
     to_server.write_all(format!("{head}connection: close\r\n\r\n").as_bytes())?;
     to_server.write_all(&body)?;

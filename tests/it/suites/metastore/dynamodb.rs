@@ -110,13 +110,59 @@ fn postings_move_down_as_they_pile_up() {
         assert!(tables.stored_in("middle").await > 0, "something moved");
         assert_eq!(tables.stored().await, 8 * 1500 + 40, "nothing stands twice");
         for number in [0, 39, 40, 7777, 11_999] {
-            assert_eq!(lookup(&*metastore, &[digest(number)]).await.len(), 1 + usize::from(number < 40));
+            assert_eq!(
+                lookup(&*metastore, &[digest(number)]).await.len(),
+                1 + usize::from(number < 40)
+            );
         }
         let parts: Vec<_> = (0..8).map(|part| object(&format!("part-{part}"), "1", "e")).collect();
         let told = postings_of(&*metastore, "d", &parts).await;
         assert!(told.values().all(|rows| rows.len() == 1500), "each once");
         metastore.forget(&name, &parts).await.expect("forgotten");
         assert_eq!(tables.stored().await, 40);
+    });
+}
+
+/// Subjects are erased and versions forgotten by one handle while another one records, and moves what
+/// was recorded: what was removed does not come back with a copy, and nothing else goes.
+#[test]
+fn moves_and_removals_do_not_undo_each_other() {
+    block_on(async {
+        let tables = Tables::moving(2);
+        let name = dataset("d");
+        let (send, mut receive) = tokio::sync::mpsc::channel(2);
+        let (writer, of_writer) = (tables.metastore().await, name.clone());
+        let recording = tokio::spawn(async move {
+            for part in 0..12_u64 {
+                let version = object(&format!("{part:02}"), "null", "e");
+                let postings: Vec<_> = (0..600).map(|row| posting(digest(row), row)).collect();
+                let scanned = indexed(&version, 600);
+                record(&writer, &of_writer, scanned, &postings).await.expect("recorded");
+                send.send((part, version)).await.expect("somebody listens");
+            }
+        });
+        let metastore = tables.metastore().await;
+        while let Some((part, version)) = receive.recv().await {
+            if part % 3 == 0 {
+                metastore.forget(&name, &[version]).await.expect("forgotten");
+                continue;
+            }
+            let new = object(&format!("{part:02}"), "null", "f");
+            let erased = (0..50).map(|number| digest(number * 12 + part)).collect();
+            let dataset = name.clone();
+            let order = Succession { dataset, old: version, new, erased, keeps_old: false };
+            metastore.succeed(&order).await.expect("succeeded");
+        }
+        recording.await.expect("no panic");
+        let subjects: Vec<_> = (0..600).map(digest).collect();
+        let found = lookup(&metastore, &subjects).await;
+        assert_eq!(found.len(), 8 * 550);
+        for found in found {
+            let part: u64 = found.object.key.as_str().expect("UTF-8").parse().expect("a number");
+            assert!(!part.is_multiple_of(3) && found.rows.first().0 % 12 != part, "{found:?}");
+        }
+        assert_eq!(metastore.size().await.expect("a size").postings, 8 * 550);
+        assert_eq!(tables.stored().await, 8 * 550, "nothing is left of the others");
     });
 }
 
@@ -150,7 +196,11 @@ fn the_postings_of_versions_are_told() {
             record(&metastore, &name, indexed(version, 3000), &postings).await.expect("recorded");
         }
         let told = postings_of(&metastore, "d", &versions[1..]).await;
-        assert_eq!(told.keys().copied().collect::<Vec<_>>(), [0, 1], "of what is not recorded, none");
+        assert_eq!(
+            told.keys().copied().collect::<Vec<_>>(),
+            [0, 1],
+            "of what is not recorded, none"
+        );
         for (place, rows) in told {
             let number = place as u64 + 1;
             let mut expected: Vec<_> = (0..3000)
@@ -179,7 +229,12 @@ fn the_longest_keys_are_kept_and_listed_in_order() {
             for tail in [&b"c"[..], b"b", b"\0", b"\xff", b"", b"bb"] {
                 keys.push([&vec![filling; 1022], tail].concat());
             }
-            keys.extend([vec![filling; 1007], vec![filling; 1008], vec![filling; 991], vec![filling]]);
+            keys.extend([
+                vec![filling; 1007],
+                vec![filling; 1008],
+                vec![filling; 991],
+                vec![filling],
+            ]);
         }
         let work = keys.iter().map(|key| {
             let (metastore, name, key) = (metastore.clone(), name.clone(), key.clone());
@@ -215,8 +270,7 @@ const CHILD: &str = "LACUNA_TEST_INDEX";
 fn a_recording_that_never_ends() {
     let Ok(prefix) = std::env::var(CHILD) else { return };
     block_on(async {
-        let configuration =
-            services::configuration(&services::dynamodb(), "test", "test").await;
+        let configuration = services::configuration(&services::dynamodb(), "test", "test").await;
         let settings = lacuna::metastore::dynamodb::DynamoDbSettings::new(prefix);
         let metastore = lacuna::metastore::dynamodb::DynamoDb::with_configuration(
             &configuration,
@@ -282,8 +336,10 @@ fn only_the_dead_are_collected() {
         assert_eq!(tables.stored().await, 0);
         assert_eq!(listing(&metastore, &name).await.len(), 1);
         let open = tables.items("catalogue").await;
-        let is_left = |item: &&_| matches!(crate::support::dynamodb::Item::get(item, "p"),
-            Some(AttributeValue::B(p)) if [&b"open"[..], b"dead"].contains(&p.as_ref()));
+        let is_left = |item: &&_| {
+            matches!(crate::support::dynamodb::Item::get(item, "p"),
+            Some(AttributeValue::B(p)) if [&b"open"[..], b"dead"].contains(&p.as_ref()))
+        };
         assert_eq!(open.iter().filter(is_left).count(), 0);
     });
 }
@@ -333,10 +389,20 @@ fn a_scrub_removes_what_is_nobodys() {
         let mut copy = segment.clone();
         let sort = [&[2], 999_u64.to_be_bytes().as_slice(), &[0; 4]].concat();
         copy.insert("s".into(), binary(&sort));
-        client.put_item().table_name(tables.name("middle")).set_item(Some(copy)).send().await.expect("put");
+        client
+            .put_item()
+            .table_name(tables.name("middle"))
+            .set_item(Some(copy))
+            .send()
+            .await
+            .expect("put");
         let mut stray = Vec::new();
         let mut block = lacuna::metastore::packing::block::BlockBuilder::default();
-        block.push(lacuna::metastore::packing::PackedPosting { subject: 5, object: 99_999 << 16, row: 1 });
+        block.push(lacuna::metastore::packing::PackedPosting {
+            subject: 5,
+            object: 99_999 << 16,
+            row: 1,
+        });
         block.finish(&mut stray);
         let sort = [&[1], 99_999_u64.to_be_bytes().as_slice(), &[0; 4]].concat();
         let asked = client.put_item().table_name(tables.name("top")).item("p", binary(&[0]));
@@ -358,7 +424,9 @@ fn a_damaged_segment_says_what_to_do() {
         let tables = Tables::new();
         let metastore = tables.metastore().await;
         let scanned = indexed(&object("a", "1", "e"), 1);
-        record(&metastore, &dataset("d"), scanned, &[posting(digest(1), 0)]).await.expect("recorded");
+        record(&metastore, &dataset("d"), scanned, &[posting(digest(1), 0)])
+            .await
+            .expect("recorded");
         let mut segment = tables.items("top").await.remove(0);
         let Some(AttributeValue::B(bytes)) = segment.get("b") else { panic!("a segment") };
         let mut bytes = bytes.as_ref().to_vec();

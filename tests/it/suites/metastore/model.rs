@@ -81,7 +81,11 @@ pub(super) async fn apply(metastore: &dyn Metastore, name: &str, call: &Call) {
     }
 }
 
-pub(super) async fn compare(metastore: &dyn Metastore, model: &dyn Metastore, calls: &[(usize, Call)]) {
+pub(super) async fn compare(
+    metastore: &dyn Metastore,
+    model: &dyn Metastore,
+    calls: &[(usize, Call)],
+) {
     let subjects: Vec<_> = (0..7).map(digest).collect();
     assert_eq!(lookup(metastore, &subjects).await, lookup(model, &subjects).await, "{calls:#?}");
     for name in DATASETS.map(dataset) {
