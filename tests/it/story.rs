@@ -321,17 +321,17 @@ fn the_story_ends_well_on_dynamodb() {
     let tables = Tables::new();
     let (lake, home) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
     let place = FolderBeside(Folder(lake.path().to_owned()), Tables::environment());
-    let made = random_lake::make(12, 10, 40, 6);
+    let made = random_lake::make(12, 8, 30, 4);
     let mut story = Story::with_metastore(&tables.url(), &place, &home, (made, ""));
     killed_until_done(&story.program, &["index"], &mut random);
     story.check_find();
     story.erase(&[2]);
     story.check();
-    let plan = story.approved_plan(&[0, 5]);
+    let plan = story.approved_plan(&[0, 3]);
     killed_until_done(&story.program, &["erase", &plan], &mut random);
     story.program.run(&["erase", &plan]).success();
     story.program.run(&["verify", &plan]).success();
-    story.erased.extend([0, 5]);
+    story.erased.extend([0, 3]);
     story.check();
 }
 
