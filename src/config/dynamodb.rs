@@ -70,7 +70,7 @@ fn unknown(name: &str) -> Problem {
     // A value is not shown: whatever it is, it may be a secret.
     let shown = name.escape_debug();
     let problem = Problem::new(format!("the metastore's url has an unknown parameter `{shown}`"));
-    match suggestion(name, PARAMETERS.into_iter()) {
+    match suggestion(name, PARAMETERS) {
         Some(known) => problem.remedy(format!("did you mean `{known}`?")),
         None => problem.remedy(format!("known are {}", PARAMETERS.join(", "))),
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::place::{Bucket, Folder, Place, files_below};
+use crate::support::dynamodb::Tables;
+use crate::support::place::{Bucket, Folder, FolderBeside, Place, files_below};
 use crate::support::postgres::Database;
 use crate::support::program::Program;
 use crate::support::python;
@@ -346,6 +347,27 @@ fn the_story_ends_well_on_postgres() {
     story.erased.extend([0, 5, 7]);
     story.check();
     check_sql(&story, &database);
+}
+
+/// The whole story with the index in DynamoDB, `index` and `erase` killed at random moments (D1).
+#[test]
+fn the_story_ends_well_on_dynamodb() {
+    let mut random = Random(44);
+    let tables = Tables::new();
+    let (lake, home) = (TempDir::new().expect("a folder"), TempDir::new().expect("a folder"));
+    let place = FolderBeside(Folder(lake.path().to_owned()), Tables::environment());
+    let made = random_lake::make(12, 8, 30, 4);
+    let mut story = Story::with_metastore(&tables.url(), &place, &home, (made, ""));
+    killed_until_done(&story.program, &["index"], &mut random);
+    story.check_find();
+    story.erase(&[2]);
+    story.check();
+    let plan = story.approved_plan(&[0, 3]);
+    killed_until_done(&story.program, &["erase", &plan], &mut random);
+    story.program.run(&["erase", &plan]).success();
+    story.program.run(&["verify", &plan]).success();
+    story.erased.extend([0, 3]);
+    story.check();
 }
 
 /// `user_objects` has a row for every record that the oracle knows.

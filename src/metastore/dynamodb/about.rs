@@ -126,18 +126,18 @@ pub(super) async fn publish(base: &Base, [top, middle, bottom]: [u64; 3]) -> Res
     change(base, update, values).await
 }
 
-/// Counts KiB that moved from one table to the one below.
-pub(super) async fn moved(base: &Base, from: Table, (gone, come): (u64, u64)) -> Result<About> {
-    let update = match from {
-        Table::Top => "ADD kib_top :gone, kib_middle :come",
-        _ => "ADD kib_middle :gone, kib_bottom :come",
-    };
+/// Counts KiB that came into each table, or went.
+pub(super) async fn resize(base: &Base, [top, middle, bottom]: [i64; 3]) -> Result<About> {
     let change = Change {
         table: Table::Catalogue,
         key: key(),
-        update,
+        update: "ADD kib_top :top, kib_middle :middle, kib_bottom :bottom",
         condition: "",
-        values: vec![(":gone", item::number(-gone.cast_signed())), (":come", item::number(come))],
+        values: vec![
+            (":top", item::number(top)),
+            (":middle", item::number(middle)),
+            (":bottom", item::number(bottom)),
+        ],
     };
     About::of(&base.update(change).await?.ok_or_else(|| damaged("no counters"))?)
 }

@@ -31,7 +31,10 @@ type Result<T> = std::result::Result<T, MetastoreError>;
 pub(super) const SHARDS: u8 = 8;
 
 /// How many bytes of a key that is too long stand in its sort key.
-pub(super) const CUT: usize = 1024 - 32;
+pub(super) const CUT: usize = 1024 - 2 * DIGEST;
+
+/// How many bytes of a digest stand in a sort key.
+pub(super) const DIGEST: usize = 16;
 
 /// Where a recorded version stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,9 +110,9 @@ fn scan_of(document: &[u8]) -> Result<ScanDocument> {
     serde_json::from_slice(&unpacked).map_err(|_| damaged("a scan"))
 }
 
-fn digest(bytes: &[u8]) -> [u8; 16] {
-    let mut short = [0; 16];
-    short.copy_from_slice(&Sha256::digest(bytes)[..16]);
+fn digest(bytes: &[u8]) -> [u8; DIGEST] {
+    let mut short = [0; DIGEST];
+    short.copy_from_slice(&Sha256::digest(bytes)[..DIGEST]);
     short
 }
 
@@ -129,7 +132,7 @@ fn escaped(key: &ObjectKey) -> Vec<u8> {
 /// What the sort keys of all versions of a key begin with.
 fn sort_prefix(key: &ObjectKey) -> Vec<u8> {
     let mut escaped = escaped(key);
-    if escaped.len() > CUT + 16 {
+    if escaped.len() > CUT + DIGEST {
         escaped.truncate(CUT);
         escaped.extend(digest(key.as_bytes()));
     }
@@ -281,11 +284,30 @@ pub(super) async fn standings(
         }
     }
     for some in doubtful.chunks(50) {
-        for (number, standing) in settled(base, some).await? {
-            standings.insert(number, standing);
+        standings.extend(settled(base, some).await?);
+    }
+    Ok(one_a_slot(standings))
+}
+
+/// The same, where two numbers were found in one slot, one after the other: the later one has it.
+fn one_a_slot(mut standings: BTreeMap<u64, Standing>) -> BTreeMap<u64, Standing> {
+    let mut latest: HashMap<Slot, (u64, u64)> = HashMap::new();
+    for standing in standings.values() {
+        if let Standing::Recorded(entry) = standing {
+            let at = (entry.published, entry.number);
+            let known = latest.entry(entry.slot.clone()).or_insert(at);
+            *known = at.max(*known);
         }
     }
-    Ok(standings)
+    for (number, standing) in &mut standings {
+        let Standing::Recorded(entry) = standing else { continue };
+        if let Some((published, holder)) = latest.get(&entry.slot)
+            && holder != number
+        {
+            *standing = Standing::Nobodys(Some(*published));
+        }
+    }
+    standings
 }
 
 /// The standings of numbers whose slots seem to be another's: they may have been given a new slot, or

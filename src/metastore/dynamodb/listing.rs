@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 
-use super::catalogue::{CUT, Entry, SHARDS, shard_partition, sort_floor};
+use super::catalogue::{CUT, DIGEST, Entry, SHARDS, shard_partition, sort_floor};
 use super::client::{Base, From};
 use super::item::{Item, Table, bytes_of};
 use crate::domain::dataset::DatasetName;
@@ -31,7 +31,7 @@ struct Shard {
 }
 
 impl Shard {
-    /// Reads until something is ahead and, where the last key is cut, another beginning follows it.
+    /// Reads until something is ahead, and all that has to be put in order with it.
     async fn fill(&mut self, base: &Base) -> Result<()> {
         while !self.is_filled() {
             let Some(from) = self.from.take() else { return Ok(()) };
@@ -48,16 +48,13 @@ impl Shard {
         let (Some((first, _)), Some((last, _))) = (self.ahead.front(), self.ahead.back()) else {
             return false;
         };
-        first.len() < CUT || !last.starts_with(&first[..CUT])
+        !last.starts_with(beginning(first))
     }
 
-    /// The entries that agree with the first as far as sort keys are cut: usually one.
+    /// The entries that agree with the first in what of a sort key is in order.
     fn group(&self) -> usize {
         let Some((first, _)) = self.ahead.front() else { return 0 };
-        if first.len() < CUT {
-            return 1;
-        }
-        self.ahead.iter().take_while(|(sort, _)| sort.starts_with(&first[..CUT])).count()
+        self.ahead.iter().take_while(|(sort, _)| sort.starts_with(beginning(first))).count()
     }
 
     /// Puts the first entries in order.
@@ -68,6 +65,11 @@ impl Shard {
             self.ahead.make_contiguous()[..group].sort_by_cached_key(|(_, entry)| order(entry));
         }
     }
+}
+
+/// What of a sort key is in the order of keys: not the digest of the version, and no digest of a key.
+fn beginning(sort: &[u8]) -> &[u8] {
+    &sort[..sort.len().saturating_sub(DIGEST).min(CUT)]
 }
 
 fn sort_of(item: &Item) -> Result<Vec<u8>> {

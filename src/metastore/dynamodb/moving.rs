@@ -37,24 +37,40 @@ pub(super) async fn relieve(writer: &Arc<Writer>, mut about: About) -> Result<()
     let Ok(_turn) = writer.moving.try_lock() else { return Ok(()) };
     if about.sizes_kib[0] > limit {
         empty(writer, Table::Top, &Table::Top.partition(0)).await?;
-        about = about::read(&writer.base).await?;
+        about = settle(writer, Table::Top, limit).await?;
     }
     for _ in 0..middle {
         if about.sizes_kib[1] <= limit * middle {
-            break;
+            return Ok(());
         }
         let turn = about::take_turn(&writer.base).await?.turn;
         let partition = Table::Middle.partition(turn << 56);
         empty(writer, Table::Middle, &partition).await?;
         about = about::read(&writer.base).await?;
     }
-    Ok(())
+    settle(writer, Table::Middle, limit * middle).await.map(drop)
+}
+
+/// Corrects the count of a table that was emptied and is said to hold too much: it counts what lost
+/// answers repeated.
+async fn settle(writer: &Arc<Writer>, table: Table, limit_kib: u64) -> Result<About> {
+    let about = about::read(&writer.base).await?;
+    let at = usize::from(table == Table::Middle);
+    let excess = about.sizes_kib[at].saturating_sub(limit_kib / 2);
+    if about.sizes_kib[at] <= limit_kib {
+        return Ok(about);
+    }
+    let mut change = [0; 3];
+    change[at] = -excess.cast_signed();
+    about::resize(&writer.base, change).await
 }
 
 /// Moves all that a partition holds, a slice after another.
 async fn empty(writer: &Arc<Writer>, table: Table, partition: &[u8]) -> Result<()> {
     while let Some((gone, come)) = move_slice(writer, table, partition).await? {
-        about::moved(&writer.base, table, (gone, come)).await?;
+        let (gone, come) = (-gone.cast_signed(), come.cast_signed());
+        let change = if table == Table::Top { [gone, come, 0] } else { [0, gone, come] };
+        about::resize(&writer.base, change).await?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use super::find::{Hit, Sweep, Swept, holding, holding_heavy};
 use super::item::{self, Item, Table, bytes_of, eight, number_of};
 use super::open;
 use super::partition::forbid_moves;
-use super::segments::Stored;
+use super::segments::{Stored, size_kib};
 use crate::metastore::MetastoreError;
 use crate::metastore::packing::PackedPosting;
 use crate::metastore::packing::subject::{Subject, untagged};
@@ -102,12 +102,17 @@ async fn strip_all(
         })
         .collect();
     let done: Vec<_> = stream::iter(strips).buffer_unordered(AT_ONCE).try_collect().await?;
-    let (mut all, mut touched) = (Vec::new(), BTreeSet::new());
-    for (place, gone) in done {
+    let (mut all, mut touched, mut sizes) = (Vec::new(), BTreeSet::new(), [0; 3]);
+    for (place, (gone, kib)) in done {
         if !gone.is_empty() {
+            let at = Table::LEVELS.iter().position(|table| *table == place.0);
+            sizes[at.unwrap_or(0)] -= kib.cast_signed();
             touched.insert(place);
             all.extend(gone);
         }
+    }
+    if sizes != [0; 3] {
+        about::resize(base, sizes).await?;
     }
     for (table, partition) in touched {
         // Postings of very heavy subjects, and those of the lowest table, never move.
@@ -118,33 +123,39 @@ async fn strip_all(
     Ok(all)
 }
 
-/// Removes postings from a segment; answers which were there.
+/// Removes postings from a segment; answers which were there, and how many KiB it has less.
 async fn strip(
     base: &Base,
     mut segment: Stored,
     goes: &(impl Fn(&PackedPosting) -> bool + Sync),
-) -> Result<Vec<PackedPosting>> {
+) -> Result<(Vec<PackedPosting>, u64)> {
     let mut all = Vec::new();
     loop {
         let (gone, stay): (Vec<_>, Vec<_>) = segment.block()?.postings().partition(|it| goes(it));
         if gone.is_empty() {
-            return Ok(all);
+            return Ok((all, 0));
         }
         all.extend(gone);
         let revision = item::number(segment.revision);
-        let done = match segment.rewritten(&stay)? {
+        let before = size_kib(segment.length);
+        let rewritten = segment.rewritten(&stay)?;
+        let after = match &rewritten {
+            Some(item) => size_kib(bytes_of(item, "b")?.len()),
+            None => 0,
+        };
+        let done = match rewritten {
             Some(item) => {
                 base.put(segment.table, item, Some(("r = :r", vec![(":r", revision)]))).await?
             }
             None => base.delete(segment.table, segment.key(), ("r = :r", ":r", revision)).await?,
         };
         if done {
-            return Ok(all);
+            return Ok((all, before.saturating_sub(after)));
         }
         match base.get(segment.table, segment.key()).await? {
             Some(item) => segment = Stored::new(segment.table, &item)?,
             // It was emptied, or moved down, where it is met next.
-            None => return Ok(all),
+            None => return Ok((all, 0)),
         }
     }
 }

@@ -238,7 +238,7 @@ mod tests {
                 row,
             },
         );
-        proptest::collection::btree_set(posting, 0..6000).prop_map(|set| set.into_iter().collect())
+        proptest::collection::btree_set(posting, 0..3000).prop_map(|set| set.into_iter().collect())
     }
 
     fn stored(segment: &Segment) -> Stored {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(ProptestConfig::with_cases(12))]
 
         #[test]
         fn segments_hold_what_was_placed_where_it_is_looked_for(

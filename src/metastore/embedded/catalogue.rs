@@ -189,6 +189,32 @@ pub(super) fn of_keys(
     Ok(found)
 }
 
+/// How many postings each of these versions has; `None` for what is not recorded.
+pub(super) fn counts(
+    connection: &Connection,
+    dataset: &DatasetName,
+    objects: &[ObjectVersion],
+) -> Result<Vec<Option<u64>>> {
+    let Some(dataset) = known_dataset(connection, dataset)? else {
+        return Ok(vec![None; objects.len()]);
+    };
+    let fail = |error| failure("be read", error);
+    let mut select = connection
+        .prepare(
+            "SELECT postings FROM objects
+             WHERE dataset = ?1 AND key = ?2 AND version = ?3 AND etag = ?4 AND state = 1",
+        )
+        .map_err(fail)?;
+    let mut counts = Vec::with_capacity(objects.len());
+    for object in objects {
+        let named =
+            params![dataset, object.key.as_bytes(), object.version.as_str(), object.etag.as_str()];
+        let count = select.query_row(named, |row| row.get::<_, i64>(0)).optional().map_err(fail)?;
+        counts.push(count.map(i64::cast_unsigned));
+    }
+    Ok(counts)
+}
+
 /// Which live rows a page holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Choice {

@@ -388,6 +388,17 @@ impl Metastore for Embedded {
         pages.try_filter(|scanned| std::future::ready(!scanned.is_whole())).boxed()
     }
 
+    async fn posting_counts(
+        &self,
+        dataset: &DatasetName,
+        objects: &[ObjectVersion],
+    ) -> Result<Vec<Option<u64>>> {
+        let (dataset, objects) = (dataset.clone(), objects.to_vec());
+        let read =
+            move |connection: &Connection| catalogue::counts(connection, &dataset, &objects);
+        Arc::clone(&self.shared).read(read).await
+    }
+
     async fn datasets(&self) -> Result<Vec<DatasetName>> {
         Arc::clone(&self.shared).read(catalogue::datasets).await
     }

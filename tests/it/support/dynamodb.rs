@@ -50,6 +50,18 @@ impl Tables {
         format!("dynamodb://{}?region=us-east-1&endpoint={}", self.prefix, services::dynamodb())
     }
 
+    /// What the program needs in its environment to reach them, and nothing of this machine's own.
+    pub(crate) fn environment() -> Vec<(String, String)> {
+        [
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_CONFIG_FILE", "/dev/null"),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+    }
+
     /// A new handle on them.
     pub(crate) async fn metastore(&self) -> DynamoDb {
         self.metastore_at(&services::dynamodb(), Clock::system()).await

@@ -70,6 +70,39 @@ impl Place for Folder {
     }
 }
 
+/// A folder, for a program that needs something else in its environment.
+pub struct FolderBeside(pub Folder, pub Vec<(String, String)>);
+
+impl Place for FolderBeside {
+    fn location(&self) -> String {
+        self.0.location()
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        self.1.clone()
+    }
+
+    fn put(&self, key: &str, bytes: &[u8]) {
+        self.0.put(key, bytes);
+    }
+
+    fn get(&self, key: &str) -> Vec<u8> {
+        self.0.get(key)
+    }
+
+    fn delete(&self, key: &str) {
+        self.0.delete(key);
+    }
+
+    fn all(&self) -> Vec<(String, Vec<u8>)> {
+        self.0.all()
+    }
+
+    fn unfinished(&self) -> usize {
+        self.0.unfinished()
+    }
+}
+
 /// A bucket of the real S3 server.
 pub struct Bucket {
     name: String,

@@ -123,6 +123,49 @@ fn postings_move_down_as_they_pile_up() {
     });
 }
 
+/// Subjects are erased and versions forgotten by one handle while another one records, and moves what
+/// was recorded: what was removed does not come back with a copy, and nothing else goes.
+#[test]
+fn moves_and_removals_do_not_undo_each_other() {
+    block_on(async {
+        let tables = Tables::moving(2);
+        let name = dataset("d");
+        let (send, mut receive) = tokio::sync::mpsc::channel(2);
+        let (writer, of_writer) = (tables.metastore().await, name.clone());
+        let recording = tokio::spawn(async move {
+            for part in 0..6_u64 {
+                let version = object(&format!("{part:02}"), "null", "e");
+                let postings: Vec<_> = (0..198).map(|row| posting(digest(row), row)).collect();
+                let scanned = indexed(&version, 198);
+                record(&writer, &of_writer, scanned, &postings).await.expect("recorded");
+                send.send((part, version)).await.expect("somebody listens");
+            }
+        });
+        let metastore = tables.metastore().await;
+        while let Some((part, version)) = receive.recv().await {
+            if part % 3 == 0 {
+                metastore.forget(&name, &[version]).await.expect("forgotten");
+                continue;
+            }
+            let new = object(&format!("{part:02}"), "null", "f");
+            let erased = (0..33).map(|number| digest(number * 6 + part)).collect();
+            let dataset = name.clone();
+            let order = Succession { dataset, old: version, new, erased, keeps_old: false };
+            metastore.succeed(&order).await.expect("succeeded");
+        }
+        recording.await.expect("no panic");
+        let subjects: Vec<_> = (0..198).map(digest).collect();
+        let found = lookup(&metastore, &subjects).await;
+        assert_eq!(found.len(), 4 * 165);
+        for found in found {
+            let part: u64 = found.object.key.as_str().expect("UTF-8").parse().expect("a number");
+            assert!(!part.is_multiple_of(3) && found.rows.first().0 % 6 != part, "{found:?}");
+        }
+        assert_eq!(metastore.size().await.expect("a size").postings, 4 * 165);
+        assert_eq!(tables.stored().await, 4 * 165, "nothing is left of the others");
+    });
+}
+
 /// The rows of the postings of each of these versions, by place.
 async fn postings_of(
     metastore: &dyn Metastore,
@@ -330,7 +373,7 @@ fn who_was_taken_for_gone_publishes_nothing() {
 #[test]
 fn a_scrub_removes_what_is_nobodys() {
     block_on(async {
-        let tables = Tables::moving(1);
+        let tables = Tables::moving(3);
         let (metastore, name) = (tables.metastore().await, dataset("d"));
         for part in 0..3 {
             let version = object(&format!("{part}"), "1", "e");

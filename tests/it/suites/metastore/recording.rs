@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::TryStreamExt as _;
+use futures::future::try_join_all;
 use lacuna::domain::identifier::{DigestKey, IdentifierDigest};
 use lacuna::domain::object::ObjectKey;
 use lacuna::domain::posting::{RowGap, RowPosting, ScanOutcome};
@@ -222,15 +223,17 @@ pub(super) async fn every_byte_may_stand_in_a_key(storage: &dyn Storage) {
 pub(super) async fn a_listing_goes_on_after_a_key(storage: &dyn Storage) {
     let name = dataset("d");
     let metastore = storage.open();
-    let mut keys = Vec::new();
+    let mut scans = Vec::new();
     for number in 0..1200 {
         let key = format!("{:04}", number * 7 % 1200);
         for version in ["v1", "v2"].iter().take(1 + usize::from(number % 5 == 0)) {
-            record(&*metastore, &name, indexed(&object(&key, version, "e"), 1), &[])
-                .await
-                .expect("recorded");
-            keys.push(ObjectKey::from(key.as_str()));
+            scans.push(indexed(&object(&key, version, "e"), 1));
         }
+    }
+    let mut keys: Vec<ObjectKey> = scans.iter().map(|scanned| scanned.object.key.clone()).collect();
+    for some in scans.chunks(60) {
+        let recorded = some.iter().map(|scanned| record(&*metastore, &name, scanned.clone(), &[]));
+        try_join_all(recorded).await.expect("recorded");
     }
     keys.sort_unstable();
     let metastore = storage.open();
