@@ -190,7 +190,7 @@ pub(super) fn of_keys(
 }
 
 /// How many postings each of these versions has; `None` for what is not recorded.
-pub(super) fn counts(
+pub(super) fn counts_of(
     connection: &Connection,
     dataset: &DatasetName,
     objects: &[ObjectVersion],

@@ -46,8 +46,7 @@ pub(super) fn damaged(what: &str) -> MetastoreError {
     )
 }
 
-const DAMAGED: &str =
-    "it is damaged; make it anew from the lake with `lacuna index --rebuild`";
+const DAMAGED: &str = "it is damaged; make it anew from the lake with `lacuna index --rebuild`";
 
 /// An error to be told to several callers: kind and message, without the cause.
 pub(super) fn again(error: &MetastoreError) -> MetastoreError {

@@ -395,7 +395,7 @@ impl Metastore for Embedded {
     ) -> Result<Vec<Option<u64>>> {
         let (dataset, objects) = (dataset.clone(), objects.to_vec());
         let read =
-            move |connection: &Connection| catalogue::counts(connection, &dataset, &objects);
+            move |connection: &Connection| catalogue::counts_of(connection, &dataset, &objects);
         Arc::clone(&self.shared).read(read).await
     }
 
