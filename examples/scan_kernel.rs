@@ -7,7 +7,7 @@
 //!
 //! `memory` reads the file once and scans its bytes, `file` reads it every time. For figures of one
 //! thread, run it under `taskset -c 0`.
-#![expect(clippy::print_stdout, reason = "a measurement")]
+#![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a measurement")]
 
 use std::error::Error;
 use std::fs::File;

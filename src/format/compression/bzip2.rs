@@ -11,8 +11,8 @@ use crate::format::{FormatError, Source};
 /// `BZh`, the level, and what a block or the end of the stream begins with.
 const HEADER_BYTES: usize = 4;
 
-/// bzip2(1) uses a way that is slower on repeated texts only when the usual one needs more steps than
-/// 30 times the block's length; 0 stands for that.
+/// When to give up the usual sorting for one that repetition does not slow down; 0 stands for 30, which
+/// is what bzip2(1) has.
 const WORK_FACTOR: u32 = 0;
 
 /// How much room the encoder asks for at a time, in bytes.

@@ -48,8 +48,7 @@ const KEYS: &[&str] = &[
     "a,b:c",
 ];
 
-/// Keys that fill whole blocks, one with an escape in the midst of them: it decodes to something else
-/// than it is written as, and the same with an escape that JSON does not have.
+/// Keys that fill whole blocks, one of them with an escape amidst it that JSON does not have.
 const LONG_KEY: &str = "a key that is so long that there is a whole block within it, wherever it \
     begins, which takes some one hundred and thirty bytes or more";
 const ESCAPED_KEY: &str = "a key that is so long that there is a whole block within it, wherever it \

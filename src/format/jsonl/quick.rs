@@ -10,10 +10,16 @@
 //! A block within one string, which long texts are full of, is passed over at once.
 
 use super::tree::{NodeId, ROOT, Tree};
-use super::walk::{DEEPEST, Scalar, Visitor as _, number_length};
+use super::walk::{DEEPEST, Visitor as _};
 use super::{Identifiers, Lines, Reader};
-use crate::format::lanes::{BLOCK_BYTES, Lanes, Work, below, load_at, parity, with_widest};
+use crate::format::lanes::{BLOCK_BYTES, Lanes, Work, below, load_at, with_widest};
 use crate::format::text::{Findings, Found, Plain, Problem, ReadWindow, check_length};
+
+mod marks;
+mod scalar;
+
+use marks::{Carry, Marks, due};
+use scalar::{is_blank, is_decimal, is_scalar, scalar, skip_blank};
 
 /// Deeper nests are left to the plain reader: a bit for each level.
 const DEEP: u32 = if DEEPEST < 63 { DEEPEST as u32 } else { 63 };
@@ -114,138 +120,6 @@ impl ReadWindow for Scanner {
     fn is_settled(&self) -> bool {
         true
     }
-}
-
-/// What one block hands on to the next.
-#[derive(Clone, Copy)]
-struct Carry {
-    /// Whether the first byte is escaped.
-    escaped: u64,
-    /// All bits, if the block begins within a string.
-    inside: u64,
-    /// Whether that string is a key.
-    key_run: u64,
-    /// Whether the byte before belongs to a number or literal.
-    scalar: u64,
-    /// What is due at the first byte that is not blank.
-    value: u64,
-    key: u64,
-    colon: u64,
-    /// For each open level, from the lowest bit on, whether it is an array.
-    kinds: u64,
-    depth: u32,
-    /// Where the document of this line was closed.
-    closed: Option<usize>,
-    /// Whether the line failed already.
-    failed: bool,
-}
-
-impl Carry {
-    /// At the start of a line.
-    const START: Self = Self {
-        escaped: 0,
-        inside: 0,
-        key_run: 0,
-        scalar: 0,
-        value: 1,
-        key: 0,
-        colon: 0,
-        kinds: 0,
-        depth: 0,
-        closed: None,
-        failed: false,
-    };
-}
-
-/// The bytes of a block by what they are. All but the first are outside strings.
-#[derive(Clone, Copy)]
-struct Marks {
-    /// Line feeds, wherever they stand.
-    newline: u64,
-    /// Quotes that open a string, and those that close one.
-    opening: u64,
-    closing: u64,
-    /// Strings, from the opening quote to before the closing one.
-    inside: u64,
-    backslash: u64,
-    colon: u64,
-    comma: u64,
-    opens: u64,
-    closes: u64,
-    /// White space, and control characters, which are none.
-    blank: u64,
-    /// Numbers, literals, and whatever else.
-    scalar: u64,
-    /// Where one of them begins.
-    starts: u64,
-}
-
-impl Marks {
-    /// `None` where all of the block lies within one string and one line.
-    #[inline(always)]
-    fn new<L: Lanes>(lanes: L, block: L::Block, carry: &mut Carry) -> Option<Self> {
-        let backslash = lanes.equal(block, b'\\');
-        let quotes = lanes.equal(block, b'"') & !escaped(backslash, &mut carry.escaped);
-        let newline = lanes.equal(block, b'\n');
-        if quotes | newline | !carry.inside == 0 {
-            carry.failed |= backslash != 0 && carry.key_run != 0;
-            carry.scalar = 0;
-            return None;
-        }
-        let inside = parity(quotes) ^ carry.inside;
-        carry.inside = if inside >> 63 == 1 { !0 } else { 0 };
-        let outside = !(inside | quotes);
-        let low = lanes.at_most(block, b' ') & outside;
-        let colon = lanes.equal(block, b':') & outside;
-        let comma = lanes.equal(block, b',') & outside;
-        // `[` and `{` differ by one bit, and so do `]` and `}`.
-        let opens = lanes.equal_with(block, 0x20, b'{') & outside;
-        let closes = lanes.equal_with(block, 0x20, b'}') & outside;
-        let scalar = outside & !(low | colon | comma | opens | closes);
-        let starts = scalar & !(scalar << 1 | carry.scalar);
-        carry.scalar = scalar >> 63;
-        Some(Self {
-            newline,
-            opening: quotes & inside,
-            closing: quotes & !inside,
-            inside,
-            backslash,
-            colon,
-            comma,
-            opens,
-            closes,
-            blank: low & !newline,
-            scalar,
-            starts,
-        })
-    }
-}
-
-/// The bytes that stand after an odd number of backslashes (simdjson, `json_escape_scanner`).
-#[inline(always)]
-fn escaped(backslash: u64, carry: &mut u64) -> u64 {
-    const ODD: u64 = 0xaaaa_aaaa_aaaa_aaaa;
-    if backslash == 0 {
-        return std::mem::take(carry);
-    }
-    let escapes = backslash & !*carry;
-    let codes = ((escapes << 1) | ODD).wrapping_sub(escapes) ^ ODD;
-    let escaped = codes ^ (backslash | *carry);
-    *carry = (codes & backslash) >> 63;
-    escaped
-}
-
-/// The first places after `tokens` that are not blank.
-#[inline(always)]
-fn due(tokens: u64, blank: u64, carry: &mut u64) -> u64 {
-    let places = tokens << 1 | *carry;
-    if blank == 0 {
-        *carry = tokens >> 63;
-        return places;
-    }
-    let (sum, beyond) = (places & blank).overflowing_add(blank);
-    *carry = tokens >> 63 | u64::from(beyond);
-    (sum | places) & !blank
 }
 
 /// The nests of a block.
@@ -589,74 +463,4 @@ fn bits(mut bits: u64) -> impl Iterator<Item = usize> {
         bits &= bits - 1;
         Some(place)
     })
-}
-
-fn is_blank(byte: &u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r')
-}
-
-fn skip_blank(text: &[u8], mut at: usize) -> usize {
-    while text.get(at).is_some_and(is_blank) {
-        at += 1;
-    }
-    at
-}
-
-/// Whether these first bytes of a text, of which `others` are no digits, are a number without sign and
-/// exponent.
-#[inline(always)]
-fn is_decimal(text: &[u8], length: u32, others: u64) -> bool {
-    let whole = if others == 0 { length } else { others.trailing_zeros() };
-    let fraction_fits = others == 0
-        || (others & (others - 1) == 0 && whole + 1 < length && text[whole as usize] == b'.');
-    fraction_fits && (whole == 1 || (whole > 1 && text[0] != b'0'))
-}
-
-/// Whether the text begins with a number or a literal, and something that may follow one.
-fn is_scalar(text: &[u8]) -> bool {
-    let length = match text.first() {
-        Some(b'-' | b'0'..=b'9') => number_length(text),
-        _ => None,
-    };
-    let length = length.or_else(|| scalar(text).map(|(_, length)| length));
-    length.is_some_and(|length| text.get(length).is_some_and(ends_scalar))
-}
-
-fn ends_scalar(byte: &u8) -> bool {
-    matches!(byte, b',' | b'}' | b']' | b'\n' | b' ' | b'\t' | b'\r')
-}
-
-/// The string, number or literal that the text begins with, and its length.
-fn scalar(text: &[u8]) -> Option<(Scalar<'_>, usize)> {
-    const LITERALS: [(&[u8], Scalar<'static>); 6] = [
-        (b"true", Scalar::Literal),
-        (b"false", Scalar::Literal),
-        (b"null", Scalar::Null),
-        (b"NaN", Scalar::Literal),
-        (b"Infinity", Scalar::Literal),
-        (b"-Infinity", Scalar::Literal),
-    ];
-    if text.first() == Some(&b'"') {
-        let (length, escaped) = string_length(text)?;
-        return Some((Scalar::Text { raw: &text[1..length - 1], escaped }, length));
-    }
-    if let Some(length) = number_length(text) {
-        return Some((Scalar::Number(std::str::from_utf8(&text[..length]).ok()?), length));
-    }
-    let literal = LITERALS.iter().find(|(word, _)| text.starts_with(word));
-    literal.map(|&(word, scalar)| (scalar, word.len()))
-}
-
-/// The length of the string that the text begins with, quotes included, and whether a backslash is in
-/// it.
-fn string_length(text: &[u8]) -> Option<(usize, bool)> {
-    let (mut at, mut escaped) = (1, false);
-    loop {
-        at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
-        if text[at] == b'"' {
-            return Some((at + 1, escaped));
-        }
-        escaped = true;
-        at += 2;
-    }
 }
