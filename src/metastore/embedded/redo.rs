@@ -10,13 +10,14 @@
 //! footer   "LACUREDO", u64 entries, u32 CRC-32 of everything before
 //! ```
 
+use std::fs::File;
 use std::path::Path;
 
 use rusqlite::Connection;
 
 use super::failure::{damaged, failure, file_failure};
 use super::files::{Files, NewFile};
-use super::run::Run;
+use super::run::{Run, read_at};
 use super::runs::{self, RunRecord};
 use super::schema;
 use crate::metastore::packing::PackedPosting;
@@ -173,34 +174,56 @@ impl<'f> RedoWriter<'f> {
     }
 }
 
-/// Carries out a redo file.
+/// Carries out a redo file, some blocks at a time.
 fn carry_out(connection: &Connection, files: &Files, name: &str) -> Result<()> {
-    let bytes =
-        std::fs::read(files.folder().join(name)).map_err(|error| file_failure("be read", error))?;
     let wrong = || damaged("a redo file");
-    let (body, checksum) = bytes.split_last_chunk::<4>().ok_or_else(wrong)?;
-    let entries = body.len().checked_sub(FOOTER_BYTES - 4).ok_or_else(wrong)?;
-    let (entries, footer) = body.split_at(entries);
-    let is_whole = crc32fast::hash(body) == u32::from_le_bytes(*checksum)
-        && footer.starts_with(&MAGIC)
-        && entries.len().is_multiple_of(ENTRY_BYTES);
-    if !is_whole {
+    let file = files.open(name)?.ok_or_else(wrong)?;
+    let length = file.metadata().map_err(|error| file_failure("be read", error))?.len();
+    let entries = length.checked_sub(FOOTER_BYTES as u64).ok_or_else(wrong)?;
+    if !entries.is_multiple_of(ENTRY_BYTES as u64) || !is_whole(&file, entries)? {
         return Err(wrong());
     }
     let records = runs::all(connection)?;
-    let (entries, _) = entries.as_chunks::<ENTRY_BYTES>();
     let run_of = |entry: &[u8; ENTRY_BYTES]| i64::from_le_bytes(chunk(entry, 0));
-    for of_run in entries.chunk_by(|left, right| run_of(left) == run_of(right)) {
-        let id = run_of(&of_run[0]);
-        let record = records.iter().find(|record| record.id == id).ok_or_else(wrong)?;
-        let part = |entry| {
-            let block = u64::from_le_bytes(chunk(entry, 8));
-            (block < record.facts.blocks).then_some((block * BLOCK_BYTES as u64, &entry[16..]))
-        };
-        let parts: Option<Vec<_>> = of_run.iter().map(part).collect();
-        files.overwrite(&record.facts.file, &parts.ok_or_else(wrong)?)?;
+    for bytes in pieces(&file, entries) {
+        let bytes = bytes?;
+        let (entries, _) = bytes.as_chunks::<ENTRY_BYTES>();
+        for of_run in entries.chunk_by(|left, right| run_of(left) == run_of(right)) {
+            let id = run_of(&of_run[0]);
+            let record = records.iter().find(|record| record.id == id).ok_or_else(wrong)?;
+            let part = |entry| {
+                let block = u64::from_le_bytes(chunk(entry, 8));
+                let is_there = block < record.facts.blocks;
+                is_there.then_some((block * BLOCK_BYTES as u64, &entry[16..]))
+            };
+            let parts: Option<Vec<_>> = of_run.iter().map(part).collect();
+            files.overwrite(&record.facts.file, &parts.ok_or_else(wrong)?)?;
+        }
     }
     Ok(())
+}
+
+/// Whether the file ends as it should, after so many bytes of entries.
+fn is_whole(file: &File, entries: u64) -> Result<bool> {
+    let mut checksum = crc32fast::Hasher::new();
+    for bytes in pieces(file, entries) {
+        checksum.update(&bytes?);
+    }
+    let mut footer = [0; FOOTER_BYTES];
+    read_at(file, &mut footer, entries)?;
+    let (body, expected) = footer.split_at(FOOTER_BYTES - 4);
+    checksum.update(body);
+    Ok(body.starts_with(&MAGIC) && checksum.finalize().to_le_bytes() == *expected)
+}
+
+/// The entries of a file, whole ones, about a megabyte at a time.
+fn pieces(file: &File, entries: u64) -> impl Iterator<Item = Result<Vec<u8>>> {
+    const PIECE: usize = 256 * ENTRY_BYTES;
+    (0..entries).step_by(PIECE).map(move |start| {
+        let length = usize::try_from(entries - start).map_or(PIECE, |left| left.min(PIECE));
+        let mut bytes = vec![0; length];
+        read_at(file, &mut bytes, start).map(|()| bytes)
+    })
 }
 
 fn chunk(entry: &[u8; ENTRY_BYTES], at: usize) -> [u8; 8] {

@@ -241,9 +241,9 @@ impl Run {
     }
 }
 
-fn read_at(file: &File, bytes: &mut [u8], at: u64) -> Result<()> {
+pub(super) fn read_at(file: &File, bytes: &mut [u8], at: u64) -> Result<()> {
     file.read_exact_at(bytes, at).map_err(|error| match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => damaged("a run that is cut short"),
+        std::io::ErrorKind::UnexpectedEof => damaged("a file that is cut short"),
         _ => file_failure("be read", error),
     })
 }

@@ -163,6 +163,42 @@ async fn a_removal_that_was_broken_off_is_carried_out() {
     assert!(steps > 4 && settled_later > 1, "{steps} steps, {settled_later} carried out later");
 }
 
+/// Hazard D10: a redo file that is damaged is not carried out, nor passed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_redo_file_is_refused() {
+    for steps in 0.. {
+        let folder = tempfile::tempdir().expect("a folder");
+        let index = Embedded::open_with(folder.path(), SMALL).expect("opened");
+        record(&index, "a", 900).await.expect("recorded");
+        let (old, new) = (object("a", "e"), object("a", "f"));
+        let erased = vec![digest(7)];
+        let order = Succession { dataset: name(), old, new, erased, keeps_old: false };
+        index.shared.files.fault.after(steps);
+        let ended = index.succeed(&order).await;
+        assert!(ended.is_err(), "a redo file was left behind before");
+        let redos = |connection: &Connection| runs::redos(connection);
+        let left = Arc::clone(&index.shared).read(redos).await.expect("read");
+        drop(index);
+        let [redo] = &left[..] else { continue };
+        let path = folder.path().join(redo);
+        let bytes = std::fs::read(&path).expect("read");
+        for at in (0..bytes.len() - 30).step_by(577).chain(bytes.len() - 30..bytes.len()) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            std::fs::write(&path, damaged).expect("written");
+            let refused = Embedded::open_with(folder.path(), SMALL).expect_err("damaged");
+            assert_eq!(refused.kind(), MetastoreErrorKind::Corrupt, "byte {at}");
+        }
+        std::fs::write(&path, &bytes[..bytes.len() - 1]).expect("written");
+        assert!(Embedded::open_with(folder.path(), SMALL).is_err());
+        std::fs::write(&path, bytes).expect("written");
+        let index = Embedded::open_with(folder.path(), SMALL).expect("opened");
+        assert_eq!(rows_of_seven(&index).await, BTreeSet::new());
+        sound(&index).await;
+        return;
+    }
+}
+
 /// A merge that a removal overtakes is void: it would bring the removed back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_merge_that_was_overtaken_is_void() {
