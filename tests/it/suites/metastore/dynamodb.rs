@@ -493,7 +493,7 @@ async fn change_it_all(metastore: &dyn Metastore) -> Result<(), lacuna::metastor
 fn death_after_any_write_is_made_good() {
     block_on(async {
         let name = dataset("d");
-        for survives in (0..).step_by(3) {
+        for survives in (0..).step_by(5) {
             let tables = Tables::moving(1);
             let metastore = tables.metastore().await;
             for key in ["a", "c"] {
