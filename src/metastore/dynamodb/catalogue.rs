@@ -12,12 +12,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::client::Base;
 use super::failure::damaged;
-use super::item::{self, Item, Table, bytes_of, number_of, text_of};
+use super::item::{self, Item, Table, bytes_of, is_set, number_of, text_of};
 use crate::domain::Timestamp;
 use crate::domain::dataset::{DatasetName, ScanSettings};
 use crate::domain::landmark::Landmarks;
@@ -53,6 +54,9 @@ pub(super) struct Entry {
     pub(super) published: u64,
     /// Rows that its postings name.
     pub(super) postings: u64,
+    /// Whether postings are being removed from it, or were when somebody died, so that the count may
+    /// be too high.
+    pub(super) is_miscounted: bool,
     pub(super) scanned: ScannedObject,
 }
 
@@ -180,7 +184,11 @@ impl Entry {
             ("e", item::text(scanned.object.etag.as_str())),
             ("d", item::bytes(document(scanned)?)),
         ];
-        Ok(item::item(self.slot.item_key(), rest))
+        let mut item = item::item(self.slot.item_key(), rest);
+        if self.is_miscounted {
+            item.insert("x".to_owned(), AttributeValue::Bool(true));
+        }
+        Ok(item)
     }
 
     pub(super) fn of(item: &Item) -> Result<Self> {
@@ -203,6 +211,7 @@ impl Entry {
             number: number_of(item, "n")?,
             published: number_of(item, "u")?,
             postings: number_of(item, "c")?,
+            is_miscounted: is_set(item, "x"),
             scanned: ScannedObject { object, settings, scanned_at, outcome },
         })
     }

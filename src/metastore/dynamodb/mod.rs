@@ -13,7 +13,7 @@
 //! Dividing every batch by as many bits as a large index wants would cost a unit for each posting;
 //! runs over all subjects, as in PostgreSQL, would want a query for every run in every lookup.
 //!
-//! Recorded segments pile up, so a table that holds more than [`PARTITION_KIB`] a partition is relieved:
+//! Recorded segments pile up, so a table that holds more than `PARTITION_KIB` a partition is relieved:
 //! what a partition holds is merged and moved to the partitions below it (`moving`, `partition`). A
 //! posting moves twice at most, each time for one unit a kilobyte to write and one to delete. A lookup
 //! of a subject is a query a table in use: one up to some 80,000 postings, two up to some 20 million,

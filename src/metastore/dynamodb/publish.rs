@@ -69,7 +69,8 @@ async fn publish_spilled(
     writer.base.write_all(&[Write::Put(Table::Catalogue, own)]).await?;
     let about = about::publish(&writer.base, spilled.sizes_kib).await?;
     let (published, postings) = (about.published, spilled.postings);
-    let entry = Entry { slot, number, published, postings, scanned: job.scanned };
+    let entry =
+        Entry { slot, number, published, postings, is_miscounted: false, scanned: job.scanned };
     reveal(&writer.base, &spilled.held, &[entry]).await?;
     spilled.is_published = true;
     Ok(about)
@@ -100,6 +101,7 @@ async fn publish_held(writer: &Arc<Writer>, held: &Held, mut jobs: Vec<Job>) -> 
         number,
         published: about.published,
         postings: counts.get(&number).copied().unwrap_or(0),
+        is_miscounted: false,
         scanned,
     };
     let scans = jobs.into_iter().map(|job| job.scanned);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 
 use super::about;
 use super::catalogue::{Entry, Slot, entry, number_item};
@@ -120,21 +120,39 @@ async fn drop_erased(base: &Base, entry: &Entry, erased: &[Subject]) -> Result<(
         return Ok(());
     }
     about::begin_removal(base).await?;
+    let is_true = AttributeValue::Bool(true);
+    change_entry(base, entry, "SET x = :x", vec![(":x", is_true)]).await?;
     let gone = remove_subjects(base, entry.number, erased).await?;
-    if gone == 0 {
-        return Ok(());
-    }
-    let change = Change {
-        table: Table::Catalogue,
-        key: entry.slot.item_key(),
-        update: "SET c = :c",
-        condition: "n = :n",
-        values: vec![
-            (":c", item::number(entry.postings.saturating_sub(gone))),
-            (":n", item::number(entry.number)),
-        ],
+    // Whoever died over an earlier removal left the count as it was before.
+    let left = match entry.is_miscounted {
+        true => count(base, entry.number).await?,
+        false => entry.postings.saturating_sub(gone),
     };
-    base.update(change).await.map(drop)
+    change_entry(base, entry, "SET c = :c REMOVE x", vec![(":c", item::number(left))]).await
+}
+
+/// Changes an entry's item, if it still has its number.
+async fn change_entry(
+    base: &Base,
+    entry: &Entry,
+    update: &str,
+    mut values: Vec<(&str, AttributeValue)>,
+) -> Result<()> {
+    values.push((":n", item::number(entry.number)));
+    let (table, key) = (Table::Catalogue, entry.slot.item_key());
+    base.update(Change { table, key, update, condition: "n = :n", values }).await.map(drop)
+}
+
+/// How many postings a number has, by a walk through all.
+async fn count(base: &Base, number: u64) -> Result<u64> {
+    let (mut count, mut sweep) = (0, Sweep::new(base));
+    while let Some(page) = sweep.page().await? {
+        for swept in page.iter().filter(|swept| swept.counts) {
+            let postings = swept.segment.block()?.postings();
+            count += postings.filter(|it| untagged(it.object).0 == number).count() as u64;
+        }
+    }
+    Ok(count)
 }
 
 /// Records the new version with the postings of the old one, which stays.
@@ -177,6 +195,7 @@ async fn copy(
         number: spilled.number(),
         published: about.published,
         postings: spilled.postings,
+        is_miscounted: false,
         scanned: ScannedObject { object: succession.new.clone(), ..old.scanned.clone() },
     };
     publish::reveal(base, &spilled.held, &[new]).await?;

@@ -138,6 +138,8 @@ pub(crate) enum Fate {
     Throttle,
     /// A batch is answered that none of it was done.
     LeaveUndone,
+    /// It is refused for good.
+    Refuse,
 }
 
 /// A proxy before the server that decides what becomes of each request, by its operation.
@@ -179,6 +181,10 @@ fn relay(
     if fate == Fate::Throttle {
         let code = "ProvisionedThroughputExceededException";
         let body = format!("{{\"__type\":\"{code}\",\"message\":\"too much\"}}");
+        return answer(&mut client, "400 Bad Request", body.as_bytes());
+    }
+    if fate == Fate::Refuse {
+        let body = "{\"__type\":\"ValidationException\",\"message\":\"no\"}";
         return answer(&mut client, "400 Bad Request", body.as_bytes());
     }
     if fate == Fate::LeaveUndone && operation == "BatchWriteItem" {

@@ -474,6 +474,69 @@ fn a_server_that_is_not_there_says_what_to_do() {
     });
 }
 
+/// Records, lets one version follow another, forgets a third; postings move down meanwhile.
+async fn change_it_all(metastore: &dyn Metastore) -> Result<(), lacuna::metastore::MetastoreError> {
+    let name = dataset("d");
+    let postings: Vec<_> = (20..60).map(|row| posting(digest(row), row)).collect();
+    record(metastore, &name, indexed(&object("b", "1", "e"), 60), &postings).await?;
+    let (old, new) = (object("a", "1", "e"), object("a", "2", "f"));
+    let erased = [3, 4, 30].map(digest).to_vec();
+    let dataset = name.clone();
+    let order = Succession { dataset, old, new, erased, keeps_old: false };
+    metastore.succeed(&order).await?;
+    metastore.forget(&name, &[object("c", "1", "e")]).await
+}
+
+/// Hazard D1: a process that dies after any of its writes leaves an index that tells what was true
+/// before or after each call; the same calls again end as if it had not died, and nothing is left over.
+#[test]
+fn death_after_any_write_is_made_good() {
+    block_on(async {
+        let name = dataset("d");
+        for survives in (0..).step_by(5) {
+            let tables = Tables::moving(1);
+            let metastore = tables.metastore().await;
+            for key in ["a", "c"] {
+                let postings: Vec<_> = (0..40).map(|row| posting(digest(row), row)).collect();
+                let scanned = indexed(&object(key, "1", "e"), 60);
+                record(&metastore, &name, scanned, &postings).await.expect("recorded");
+            }
+            let (writes, has_died) = (AtomicU64::new(0), Arc::new(AtomicBool::new(false)));
+            let dies = has_died.clone();
+            let proxy = Proxy::start(move |operation| {
+                let is_write = !matches!(operation, "Query" | "GetItem" | "Scan" | "BatchGetItem");
+                if is_write && writes.fetch_add(1, Ordering::Relaxed) >= survives {
+                    dies.store(true, Ordering::Relaxed);
+                }
+                if dies.load(Ordering::Relaxed) { Fate::Refuse } else { Fate::Pass }
+            });
+            let dying = tables.metastore_at(&proxy.endpoint, Clock::system()).await;
+            drop(change_it_all(&dying).await);
+            drop(dying);
+            let metastore = tables.metastore().await;
+            let others: Vec<_> = (5..30).map(digest).collect();
+            let found = lookup(&metastore, &others).await;
+            let count =
+                |key: &str| found.iter().filter(|it| it.object.key == ObjectKey::from(key)).count();
+            assert_eq!(count("a"), 25, "after {survives} writes");
+            assert!([0, 10].contains(&count("b")), "all of it or nothing: {}", count("b"));
+            assert!([0, 25].contains(&count("c")), "all of it or nothing: {}", count("c"));
+
+            change_it_all(&metastore).await.expect("done");
+            an_hour_later(&tables).await.scrub().await.expect("scrubbed");
+            assert_eq!(tables.stored().await, 37 + 40, "after {survives} writes");
+            assert_eq!(metastore.size().await.expect("a size").postings, 37 + 40);
+            assert_eq!(rows(&metastore, digest(3)).await, [""; 0]);
+            assert_eq!(rows(&metastore, digest(30)).await, ["b@1/e: [30]"]);
+            assert_eq!(rows(&metastore, digest(31)).await, ["a@2/f: [31]", "b@1/e: [31]"]);
+            if !has_died.load(Ordering::Relaxed) {
+                assert!(survives > 30, "{survives} writes are all there are");
+                return;
+            }
+        }
+    });
+}
+
 /// Random calls through a proxy that does something to every so many requests end like the model.
 async fn ends_like_the_model(decide: impl Fn(&str) -> Fate + Send + Sync + 'static) {
     let tables = Tables::moving(1);
