@@ -11,7 +11,7 @@ use super::item::{Item, Table, heavy_partition};
 use super::partition::{self, Head, counts, segments};
 use super::segments::Stored;
 use crate::metastore::MetastoreError;
-use crate::metastore::packing::subject::{Subject, untagged};
+use crate::metastore::packing::PackedPosting;
 
 type Result<T> = std::result::Result<T, MetastoreError>;
 
@@ -21,31 +21,31 @@ const FEW: usize = 24;
 /// A posting of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Hit {
-    pub(super) subject: Subject,
+    pub(super) subject: u64,
     /// The object version's number.
     pub(super) number: u64,
     pub(super) row: u64,
 }
 
 /// Subjects that are looked for, by the partition in which they are.
-type Wanted = BTreeMap<Vec<u8>, Vec<Subject>>;
+type Wanted = BTreeMap<Vec<u8>, Vec<u64>>;
 
-fn wanted(table: Table, subjects: &[Subject]) -> Wanted {
+fn wanted(table: Table, subjects: &[u64]) -> Wanted {
     let mut wanted = Wanted::new();
     for subject in subjects {
-        wanted.entry(table.partition(subject.number)).or_default().push(*subject);
+        wanted.entry(table.partition(*subject)).or_default().push(*subject);
     }
     wanted
 }
 
 /// The postings of these subjects that count; some may come twice. Subjects ascend.
-pub(super) async fn find(base: &Base, in_use: InUse, subjects: &[Subject]) -> Result<Vec<Hit>> {
+pub(super) async fn find(base: &Base, in_use: InUse, subjects: &[u64]) -> Result<Vec<Hit>> {
     let mut hits = Vec::new();
     let mut above: HashMap<Vec<u8>, Head> = HashMap::new();
     for table in Table::LEVELS {
         let mut wanted = wanted(table, subjects);
         if !in_use.holds(table) {
-            let moves_to = |partition: &Vec<u8>, _: &mut Vec<Subject>| {
+            let moves_to = |partition: &Vec<u8>, _: &mut Vec<u64>| {
                 let head = above.get(&table.partition_above(partition));
                 head.is_some_and(|head| !head.moves.is_empty())
             };
@@ -65,7 +65,7 @@ pub(super) async fn find(base: &Base, in_use: InUse, subjects: &[Subject]) -> Re
         above = heads;
     }
     if in_use.heavy {
-        let heavy = |subject: &Subject| (heavy_partition(subject.number), vec![*subject]);
+        let heavy = |subject: &u64| (heavy_partition(*subject), vec![*subject]);
         let wanted = subjects.iter().map(heavy).collect();
         let found = matching(base, Table::Top, &wanted).await?;
         hits.extend(found.into_iter().flat_map(|(_, hits)| hits));
@@ -77,7 +77,7 @@ pub(super) async fn find(base: &Base, in_use: InUse, subjects: &[Subject]) -> Re
 pub(super) async fn holding(
     base: &Base,
     table: Table,
-    subjects: &[Subject],
+    subjects: &[u64],
 ) -> Result<Vec<(Stored, Vec<Hit>)>> {
     matching(base, table, &wanted(table, subjects)).await
 }
@@ -85,9 +85,9 @@ pub(super) async fn holding(
 /// The same of subjects that have partitions of their own.
 pub(super) async fn holding_heavy(
     base: &Base,
-    subjects: &[Subject],
+    subjects: &[u64],
 ) -> Result<Vec<(Stored, Vec<Hit>)>> {
-    let heavy = |subject: &Subject| (heavy_partition(subject.number), vec![*subject]);
+    let heavy = |subject: &u64| (heavy_partition(*subject), vec![*subject]);
     matching(base, Table::Top, &subjects.iter().map(heavy).collect()).await
 }
 
@@ -104,7 +104,7 @@ async fn in_partition(
     base: &Base,
     table: Table,
     partition: &[u8],
-    subjects: &[Subject],
+    subjects: &[u64],
 ) -> Result<Vec<(Stored, Vec<Hit>)>> {
     let mut found = Vec::new();
     let mut from = From::default();
@@ -124,15 +124,14 @@ async fn in_partition(
 }
 
 /// The postings of these subjects in a segment.
-fn hits(segment: &Stored, subjects: &[Subject]) -> Result<Vec<Hit>> {
+fn hits(segment: &Stored, subjects: &[u64]) -> Result<Vec<Hit>> {
     let block = segment.block()?;
     let mut hits = Vec::new();
     if subjects.len() > FEW {
         for posting in block.postings() {
-            let (number, check) = untagged(posting.object);
-            let subject = Subject { number: posting.subject, check };
+            let PackedPosting { subject, object: number, row } = posting;
             if subjects.binary_search(&subject).is_ok() {
-                hits.push(Hit { subject, number, row: posting.row });
+                hits.push(Hit { subject, number, row });
             }
         }
         return Ok(hits);
@@ -140,13 +139,8 @@ fn hits(segment: &Stored, subjects: &[Subject]) -> Result<Vec<Hit>> {
     let mut found = Vec::new();
     for subject in subjects {
         found.clear();
-        block.find(subject.number, &mut found);
-        for (object, row) in &found {
-            let (number, check) = untagged(*object);
-            if check == subject.check {
-                hits.push(Hit { subject: *subject, number, row: *row });
-            }
-        }
+        block.find(*subject, &mut found);
+        hits.extend(found.iter().map(|&(number, row)| Hit { subject: *subject, number, row }));
     }
     Ok(hits)
 }

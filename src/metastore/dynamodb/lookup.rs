@@ -16,7 +16,7 @@ use crate::domain::identifier::IdentifierDigest;
 use crate::domain::posting::Posting;
 use crate::domain::row::{RowNumber, RowSet};
 use crate::metastore::MetastoreError;
-use crate::metastore::packing::subject::Subject;
+use crate::metastore::packing::subject::subject_of;
 
 type Result<T> = std::result::Result<T, MetastoreError>;
 
@@ -41,13 +41,13 @@ pub(super) async fn look(base: Arc<Base>, digests: &[IdentifierDigest]) -> Resul
 
 /// What is found, and whether nothing came in between.
 async fn look_once(base: &Base, digests: &[IdentifierDigest]) -> Result<(Vec<Posting>, bool)> {
-    let mut asked: BTreeMap<Subject, Vec<IdentifierDigest>> = BTreeMap::new();
+    let mut asked: BTreeMap<u64, Vec<IdentifierDigest>> = BTreeMap::new();
     for digest in digests {
-        asked.entry(Subject::new(digest)).or_default().push(*digest);
+        asked.entry(subject_of(digest)).or_default().push(*digest);
     }
-    let subjects: Vec<Subject> = asked.keys().copied().collect();
+    let subjects: Vec<u64> = asked.keys().copied().collect();
     let before = about::read(base).await?;
-    let mut rows: BTreeMap<(Subject, u64), Vec<RowNumber>> = BTreeMap::new();
+    let mut rows: BTreeMap<(u64, u64), Vec<RowNumber>> = BTreeMap::new();
     for hit in find(base, before.in_use, &subjects).await? {
         rows.entry((hit.subject, hit.number)).or_default().push(RowNumber(hit.row));
     }

@@ -59,7 +59,7 @@ use crate::domain::identifier::{IdentifierDigest, KeyCheck};
 use crate::domain::object::{ObjectKey, ObjectVersion};
 use crate::domain::posting::{Posting, RowPosting, ScannedObject};
 use crate::domain::row::RowNumber;
-use crate::metastore::packing::subject::{Subject, untagged};
+use crate::metastore::packing::subject::digest_of;
 
 mod about;
 mod catalogue;
@@ -377,9 +377,9 @@ async fn tell_postings(
         let mut found: BTreeMap<usize, Vec<RowPosting>> = BTreeMap::new();
         for swept in page.iter().filter(|swept| swept.counts) {
             for posting in swept.segment.block()?.postings() {
-                for place in places.get(&untagged(posting.object).0).into_iter().flatten() {
+                for place in places.get(&posting.object).into_iter().flatten() {
                     found.entry(*place).or_default().push(RowPosting {
-                        digest: Subject::known_digest(posting.subject),
+                        digest: digest_of(posting.subject),
                         row: RowNumber(posting.row),
                     });
                 }

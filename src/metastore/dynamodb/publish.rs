@@ -20,7 +20,6 @@ use super::writer::{Job, Writer};
 use crate::domain::posting::{RowPosting, ScannedObject};
 use crate::metastore::MetastoreError;
 use crate::metastore::packing::PackedPosting;
-use crate::metastore::packing::subject::untagged;
 
 type Result<T> = std::result::Result<T, MetastoreError>;
 
@@ -120,7 +119,7 @@ fn pack(first: u64, postings: Vec<Vec<RowPosting>>) -> (Vec<PackedPosting>, Hash
     all.dedup();
     let mut counts = HashMap::new();
     for posting in &all {
-        *counts.entry(untagged(posting.object).0).or_default() += 1;
+        *counts.entry(posting.object).or_default() += 1;
     }
     (all, counts)
 }

@@ -17,7 +17,6 @@ use crate::domain::dataset::DatasetName;
 use crate::domain::object::ObjectVersion;
 use crate::domain::posting::{RowPosting, ScanOutcome, ScannedObject};
 use crate::metastore::packing::PackedPosting;
-use crate::metastore::packing::subject::{Subject, untagged};
 use crate::metastore::{MetastoreError, MetastoreErrorKind, Recorder};
 
 type Result<T> = std::result::Result<T, MetastoreError>;
@@ -86,11 +85,7 @@ impl Spilled {
         if !overlaps {
             return Ok(postings);
         }
-        let subject = |posting: &PackedPosting| Subject {
-            number: posting.subject,
-            check: untagged(posting.object).1,
-        };
-        let mut subjects: Vec<Subject> = postings.iter().map(subject).collect();
+        let mut subjects: Vec<u64> = postings.iter().map(|posting| posting.subject).collect();
         subjects.sort_unstable();
         subjects.dedup();
         let in_use = about::read(&self.writer.base).await?.in_use;
@@ -100,7 +95,7 @@ impl Spilled {
             let own = hits.into_iter().filter(|hit| hit.number == self.number());
             stored.extend(own.map(|hit| (hit.subject, hit.row)));
         }
-        let is_new = |posting: &PackedPosting| !stored.contains(&(subject(posting), posting.row));
+        let is_new = |posting: &PackedPosting| !stored.contains(&(posting.subject, posting.row));
         Ok(postings.into_iter().filter(is_new).collect())
     }
 }

@@ -18,7 +18,6 @@ use super::partition::forbid_moves;
 use super::segments::{Stored, size_kib};
 use crate::metastore::MetastoreError;
 use crate::metastore::packing::PackedPosting;
-use crate::metastore::packing::subject::{Subject, untagged};
 
 type Result<T> = std::result::Result<T, MetastoreError>;
 
@@ -71,7 +70,7 @@ pub(super) async fn purge(base: &Base) -> Result<()> {
 async fn remove_dead(base: &Base, dead: HashMap<u64, u64>) -> Result<()> {
     if dead.values().any(|postings| *postings > 0) {
         about::begin_removal(base).await?;
-        let goes = |posting: &PackedPosting| dead.contains_key(&untagged(posting.object).0);
+        let goes = |posting: &PackedPosting| dead.contains_key(&posting.object);
         let mut sweep = Sweep::careless(base);
         while let Some(page) = sweep.page().await? {
             let segments = page.into_iter().map(|swept| swept.segment).collect();
@@ -161,11 +160,9 @@ async fn strip(
 }
 
 /// Removes the postings of these subjects, which ascend, under a number; answers how many there were.
-pub(super) async fn remove_subjects(base: &Base, number: u64, subjects: &[Subject]) -> Result<u64> {
+pub(super) async fn remove_subjects(base: &Base, number: u64, subjects: &[u64]) -> Result<u64> {
     let goes = |posting: &PackedPosting| {
-        let (of, check) = untagged(posting.object);
-        let subject = Subject { number: posting.subject, check };
-        of == number && subjects.binary_search(&subject).is_ok()
+        posting.object == number && subjects.binary_search(&posting.subject).is_ok()
     };
     let is_number = |(_, hits): &(Stored, Vec<Hit>)| hits.iter().any(|hit| hit.number == number);
     let mut gone: HashSet<PackedPosting> = HashSet::new();
@@ -198,7 +195,7 @@ pub(super) async fn scrub(base: &Base) -> Result<()> {
     while let Some(page) = sweep.page().await? {
         judge(base, &page, &mut known).await?;
         let goes = |posting: &PackedPosting| {
-            known.get(&untagged(posting.object).0).is_some_and(|is_somebodys| !is_somebodys)
+            known.get(&posting.object).is_some_and(|is_somebodys| !is_somebodys)
         };
         let (counting, others): (Vec<Swept>, Vec<Swept>) =
             page.into_iter().partition(|swept| swept.counts);

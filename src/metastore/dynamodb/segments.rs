@@ -8,7 +8,7 @@ use crate::domain::posting::RowPosting;
 use crate::metastore::MetastoreError;
 use crate::metastore::packing::PackedPosting;
 use crate::metastore::packing::block::{BLOCK_BYTES, Block, BlockBuilder};
-use crate::metastore::packing::subject::{Subject, tagged, untagged};
+use crate::metastore::packing::subject::subject_of;
 
 type Result<T> = std::result::Result<T, MetastoreError>;
 
@@ -75,13 +75,10 @@ pub(super) fn packed(
     number: u64,
     postings: &[RowPosting],
 ) -> impl Iterator<Item = PackedPosting> + use<'_> {
-    postings.iter().map(move |posting| {
-        let subject = Subject::new(&posting.digest);
-        PackedPosting {
-            subject: subject.number,
-            object: tagged(number, subject.check),
-            row: posting.row.0,
-        }
+    postings.iter().map(move |posting| PackedPosting {
+        subject: subject_of(&posting.digest),
+        object: number,
+        row: posting.row.0,
     })
 }
 
@@ -196,7 +193,7 @@ impl Stored {
     /// The object numbers in it.
     pub(super) fn numbers(&self) -> Result<Vec<u64>> {
         let postings = self.block()?.postings();
-        let mut numbers: Vec<u64> = postings.map(|posting| untagged(posting.object).0).collect();
+        let mut numbers: Vec<u64> = postings.map(|posting| posting.object).collect();
         numbers.sort_unstable();
         numbers.dedup();
         Ok(numbers)
@@ -231,13 +228,8 @@ mod tests {
     fn postings() -> impl Strategy<Value = Vec<PackedPosting>> {
         let subject = prop_oneof![1 => 0..3_u64, 6 => any::<u64>()];
         let row = prop_oneof![0..9_u64, any::<u64>()];
-        let posting = (subject, 0..1_u64 << 40, any::<u16>(), row).prop_map(
-            |(subject, object, check, row)| PackedPosting {
-                subject,
-                object: tagged(object, check),
-                row,
-            },
-        );
+        let posting = (subject, 0..1_u64 << 40, row)
+            .prop_map(|(subject, object, row)| PackedPosting { subject, object, row });
         proptest::collection::btree_set(posting, 0..3000).prop_map(|set| set.into_iter().collect())
     }
 
@@ -296,9 +288,8 @@ mod tests {
             number
         };
         let mut units = |count: u64| {
-            let mut postings: Vec<PackedPosting> = (0..count)
-                .map(|row| PackedPosting { subject: next(), object: tagged(5, next() as u16), row })
-                .collect();
+            let mut postings: Vec<PackedPosting> =
+                (0..count).map(|row| PackedPosting { subject: next(), object: 5, row }).collect();
             postings.sort_unstable();
             place(&postings).iter().map(Segment::size_kib).sum::<u64>()
         };

@@ -18,7 +18,7 @@ use super::writer::Writer;
 use crate::domain::object::ObjectVersion;
 use crate::domain::posting::ScannedObject;
 use crate::metastore::packing::PackedPosting;
-use crate::metastore::packing::subject::{Subject, tagged, untagged};
+use crate::metastore::packing::subject::subject_of;
 use crate::metastore::{MetastoreError, Succession};
 
 type Result<T> = std::result::Result<T, MetastoreError>;
@@ -28,7 +28,7 @@ const ATTEMPTS: u32 = 12;
 
 /// Carries out a succession.
 pub(super) async fn succeed(writer: &Arc<Writer>, succession: &Succession) -> Result<()> {
-    let mut erased: Vec<Subject> = succession.erased.iter().map(Subject::new).collect();
+    let mut erased: Vec<u64> = succession.erased.iter().map(subject_of).collect();
     erased.sort_unstable();
     erased.dedup();
     for attempt in 0..ATTEMPTS {
@@ -56,11 +56,7 @@ async fn find(
 }
 
 /// Whether it was done: nobody came in between.
-async fn try_once(
-    writer: &Arc<Writer>,
-    succession: &Succession,
-    erased: &[Subject],
-) -> Result<bool> {
+async fn try_once(writer: &Arc<Writer>, succession: &Succession, erased: &[u64]) -> Result<bool> {
     let (base, Succession { old, new, .. }) = (&*writer.base, succession);
     let old_entry = match old.is_same_version(new) {
         true => None,
@@ -115,7 +111,7 @@ async fn rename(base: &Base, succession: &Succession, old: &Entry) -> Result<Opt
 }
 
 /// Removes the erased subjects' postings of a version.
-async fn drop_erased(base: &Base, entry: &Entry, erased: &[Subject]) -> Result<()> {
+async fn drop_erased(base: &Base, entry: &Entry, erased: &[u64]) -> Result<()> {
     if erased.is_empty() {
         return Ok(());
     }
@@ -149,7 +145,7 @@ async fn count(base: &Base, number: u64) -> Result<u64> {
     while let Some(page) = sweep.page().await? {
         for swept in page.iter().filter(|swept| swept.counts) {
             let postings = swept.segment.block()?.postings();
-            count += postings.filter(|it| untagged(it.object).0 == number).count() as u64;
+            count += postings.filter(|it| it.object == number).count() as u64;
         }
     }
     Ok(count)
@@ -159,7 +155,7 @@ async fn count(base: &Base, number: u64) -> Result<u64> {
 async fn copy(
     writer: &Arc<Writer>,
     succession: &Succession,
-    (old, erased): (&Entry, &[Subject]),
+    (old, erased): (&Entry, &[u64]),
 ) -> Result<bool> {
     let base = &*writer.base;
     let mut spilled = Spilled::begin(writer).await?;
@@ -168,11 +164,9 @@ async fn copy(
     while let Some(page) = sweep.page().await? {
         for swept in page.iter().filter(|swept| swept.counts) {
             for posting in swept.segment.block()?.postings() {
-                let (number, check) = untagged(posting.object);
-                let subject = Subject { number: posting.subject, check };
-                if number == old.number && erased.binary_search(&subject).is_err() {
-                    let object = tagged(spilled.number(), check);
-                    buffer.push(PackedPosting { object, ..posting });
+                let is_erased = erased.binary_search(&posting.subject).is_ok();
+                if posting.object == old.number && !is_erased {
+                    buffer.push(PackedPosting { object: spilled.number(), ..posting });
                 }
             }
         }

@@ -12,11 +12,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use super::failure::again;
-use super::subject_of;
 use crate::domain::dataset::DatasetName;
 use crate::domain::object::ObjectVersion;
 use crate::domain::posting::{RowPosting, ScannedObject};
 use crate::metastore::packing::PackedPosting;
+use crate::metastore::packing::subject::subject_of;
 use crate::metastore::{MetastoreError, MetastoreErrorKind};
 
 type Result<T> = std::result::Result<T, MetastoreError>;

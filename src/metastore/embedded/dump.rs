@@ -9,11 +9,12 @@ use tokio::sync::mpsc;
 
 use super::merge::Merged;
 use super::run::Run;
-use super::{Result, Shared, catalogue, digest_of};
+use super::{Result, Shared, catalogue};
 use crate::domain::dataset::DatasetName;
 use crate::domain::object::ObjectVersion;
 use crate::domain::posting::RowPosting;
 use crate::domain::row::RowNumber;
+use crate::metastore::packing::subject::digest_of;
 use crate::metastore::{MetastoreStream, ObjectPostings};
 
 /// How many postings of a version are handed on at once, and how many are held of all.

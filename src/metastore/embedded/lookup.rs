@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
+use super::catalogue;
 use super::run::Run;
-use super::{catalogue, subject_of};
 use crate::domain::dataset::DatasetName;
 use crate::domain::identifier::IdentifierDigest;
 use crate::domain::object::ObjectVersion;
@@ -17,6 +17,7 @@ use crate::domain::posting::Posting;
 use crate::domain::row::{RowNumber, RowSet};
 use crate::metastore::MetastoreError;
 use crate::metastore::packing::block::BLOCK_BYTES;
+use crate::metastore::packing::subject::subject_of;
 
 type Result<T> = std::result::Result<T, MetastoreError>;
 

@@ -104,16 +104,6 @@ struct Shared {
     readers: Mutex<Vec<Connection>>,
 }
 
-/// The part of a digest that a posting keeps: its first 64 bits.
-fn subject_of(digest: &IdentifierDigest) -> u64 {
-    u64::from_be_bytes(digest.as_bytes().first_chunk().copied().unwrap_or_default())
-}
-
-/// A digest as far as a posting knows it.
-fn digest_of(subject: u64) -> IdentifierDigest {
-    IdentifierDigest::from_bytes((u128::from(subject) << 64).to_be_bytes())
-}
-
 impl Embedded {
     /// Opens the index in this folder, and makes both where they are missing. Blocks.
     ///

@@ -5,15 +5,16 @@ use std::collections::HashSet;
 
 use rusqlite::Connection;
 
+use super::catalogue;
 use super::failure::again;
 use super::merge::Merged;
 use super::redo::{self, Pair};
 use super::run::RunWriter;
 use super::runs::{self, DEATHS};
 use super::writer::{Order, Session};
-use super::{catalogue, subject_of};
 use crate::domain::posting::ScannedObject;
 use crate::metastore::packing::PackedPosting;
+use crate::metastore::packing::subject::subject_of;
 use crate::metastore::{MetastoreError, Succession};
 
 type Result<T> = std::result::Result<T, MetastoreError>;

@@ -9,6 +9,7 @@ use crate::domain::landmark::Landmarks;
 use crate::domain::object::{ETag, VersionId};
 use crate::domain::posting::{RowGaps, RowPosting, ScanOutcome, ScanSummary};
 use crate::domain::row::{RowCount, RowNumber};
+use crate::metastore::packing::subject::digest_of;
 
 const SMALL: Settings = Settings { postings: 1000, runs: 100 };
 

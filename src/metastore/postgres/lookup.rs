@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use super::catalogue;
 use super::failure::Attempt;
 use super::pool::{READ, Session, Work};
-use super::segments::{Stored, covering, subject_of};
+use super::segments::{Stored, covering};
 use crate::domain::identifier::IdentifierDigest;
 use crate::domain::posting::Posting;
 use crate::domain::row::{RowNumber, RowSet};
+use crate::metastore::packing::subject::subject_of;
 
 /// How many subjects are looked for at once.
 pub(super) const PAGE: usize = 2500;

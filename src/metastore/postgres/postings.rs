@@ -14,12 +14,13 @@ use tokio_postgres::Row;
 use super::catalogue;
 use super::failure::{Attempt, damaged};
 use super::pool::{READ, Session, Values, Work};
-use super::segments::{Stored, digest_of};
+use super::segments::Stored;
 use super::writer::Writer;
 use crate::domain::dataset::DatasetName;
 use crate::domain::object::ObjectVersion;
 use crate::domain::posting::RowPosting;
 use crate::domain::row::RowNumber;
+use crate::metastore::packing::subject::digest_of;
 use crate::metastore::{MetastoreError, MetastoreErrorKind, MetastoreStream, ObjectPostings};
 
 /// How many versions one statement looks up.

@@ -10,8 +10,9 @@ use super::catalogue::{self, Entry};
 use super::failure::{Attempt, damaged};
 use super::lock;
 use super::pool::{Session, Values, Work};
-use super::segments::{Packer, Place, Stored, covering, key_of, number_of, subject_of};
+use super::segments::{Packer, Place, Stored, covering, key_of, number_of};
 use crate::domain::posting::ScannedObject;
+use crate::metastore::packing::subject::subject_of;
 use crate::metastore::{MetastoreError, Succession};
 
 /// How many subjects are dropped at once.

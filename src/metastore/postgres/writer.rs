@@ -15,11 +15,12 @@ use super::maintenance;
 use super::pool::{Pool, Session, Values, Work};
 use super::publish::Publish;
 use super::recorder::lost;
-use super::segments::{Packer, Segment, subject_of};
+use super::segments::{Packer, Segment};
 use crate::domain::dataset::DatasetName;
 use crate::domain::object::{ObjectKey, ObjectVersion, VersionId};
 use crate::domain::posting::{RowPosting, ScannedObject};
 use crate::metastore::packing::PackedPosting;
+use crate::metastore::packing::subject::subject_of;
 use crate::metastore::{MetastoreError, MetastoreErrorKind};
 
 /// How many transactions publish at once: one is packed while another is stored.
