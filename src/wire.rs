@@ -15,7 +15,7 @@ use crate::lake::directory::DirectoryLake;
 use crate::lake::limit::Limit;
 use crate::lake::retry::{Patience, Retry};
 use crate::lake::s3::{S3Lake, S3Settings};
-use crate::lake::{Estate, Lake, LakeError, LakeErrorKind, WriteError};
+use crate::lake::{Lake, LakeError, LakeErrorKind, WriteError};
 use crate::ledger::{Holder, LeaseTerms, LedgerError, LedgerErrorKind};
 use crate::metastore::dynamodb::{DynamoDb, DynamoDbSettings};
 use crate::metastore::embedded::Embedded;
@@ -23,6 +23,7 @@ use crate::metastore::postgres::{Postgres, PostgresSettings};
 use crate::metastore::{MetastoreError, MetastoreErrorKind};
 
 pub use crate::clock::Clock;
+pub use crate::lake::Estate;
 pub use crate::ledger::{Ledger, PlanListing, PlanState, Rendering};
 pub use crate::metastore::{Metastore, MetastoreSize};
 

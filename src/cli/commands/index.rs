@@ -13,8 +13,7 @@ use crate::config::{self, Config};
 use crate::domain::dataset::{Dataset, Location};
 use crate::index::inventory::Placement;
 use crate::index::{self, IndexError, IndexReport, IndexTask, IndexTools, Inventory, Memory};
-use crate::lake::Estate;
-use crate::wire::{self, Metastore};
+use crate::wire::{self, Estate, Metastore};
 
 use super::Context;
 

@@ -316,14 +316,11 @@ fn a_damaged_index_is_made_anew() {
     assert_eq!(run(path, &["index"]).code, 0);
     let expected = run(path, &["find", "--json", "u1"]).json();
     let index = path.join(".lacuna/index");
-    let files = || {
+    for kind in ["sqlite", "run"] {
         let entries = std::fs::read_dir(&index).expect("a folder");
-        let paths = entries.map(|entry| entry.expect("an entry").path());
-        paths.filter(|path| path.extension().is_some_and(|it| it == "sqlite" || it == "run"))
-    };
-    let names: Vec<_> = files().collect();
-    assert!(names.len() > 1, "a catalogue, and a run or more");
-    for name in names {
+        let mut paths = entries.map(|entry| entry.expect("an entry").path());
+        let name = paths.find(|path| path.extension().is_some_and(|it| it == kind));
+        let name = name.expect("a catalogue, and a run or more");
         std::fs::write(index.join("notes.txt"), "somebody's").expect("written");
         let mut bytes = std::fs::read(&name).expect("a file");
         let middle = bytes.len() / 2;

@@ -473,6 +473,6 @@ fn a_damaged_segment_says_what_to_do() {
         let found: Result<Vec<_>, _> = metastore.lookup(&[digest(1)]).try_collect().await;
         let error = found.expect_err("damaged");
         assert_eq!(error.kind(), MetastoreErrorKind::Corrupt);
-        assert!(error.to_string().contains("lacuna index --full"), "{error}");
+        assert!(error.to_string().contains("lacuna index --rebuild"), "{error}");
     });
 }

@@ -65,7 +65,7 @@ fn a_run_that_is_cut_short_or_gone_is_damage() {
         std::fs::remove_file(&path).expect("removed");
         let error = folder.embedded().check().await.expect_err("damaged");
         assert_eq!(error.kind(), MetastoreErrorKind::Corrupt);
-        assert!(error.to_string().contains("lacuna index --full"), "{error}");
+        assert!(error.to_string().contains("lacuna index --rebuild"), "{error}");
     });
 }
 
