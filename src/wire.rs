@@ -147,7 +147,7 @@ pub async fn ledger(config: &Config, clock: Clock) -> Result<Ledger, WireError> 
 }
 
 /// Opens the index, and checks that it was filled under this key. Tables of a PostgreSQL database are
-/// made, or brought up to date; those of DynamoDB are made by [`create_tables`].
+/// made, or brought up to date; those of DynamoDB are made by [`create_metastore`].
 ///
 /// # Errors
 ///

@@ -138,7 +138,7 @@ fn indexed(object: &ObjectVersion, rows: u64) -> ScannedObject {
 fn landmarks() -> Landmarks {
     let mut landmarks = Landmarks::default();
     for at in 1..3 {
-        let landmark = Landmark { row: RowNumber(at * 1000), byte: at * 5 << 20 };
+        let landmark = Landmark { row: RowNumber(at * 1000), byte: (at * 5) << 20 };
         landmarks.push(landmark);
         landmarks.push_page(11, landmark);
     }
