@@ -152,6 +152,12 @@ impl Embedded {
         self.writer.clear(Scope::All).await
     }
 
+    /// Waits until what is due is merged, and until the file of a merge that others made void is gone:
+    /// while one is being written, it may hold what was erased in the meantime.
+    pub async fn settle(&self) {
+        self.writer.settle().await;
+    }
+
     /// Reads the whole index and compares it with itself: every checksum, the order of postings, and the
     /// count of each object's postings.
     ///

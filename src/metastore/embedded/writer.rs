@@ -96,6 +96,13 @@ impl Writer {
         Ok(Self { messages, thread: Some(thread), batch, merger: Some(merger) })
     }
 
+    /// Waits until what is due is merged.
+    pub(super) async fn settle(&self) {
+        if let Some(merger) = self.merger.clone() {
+            let _ = tokio::task::spawn_blocking(move || merger.settle()).await;
+        }
+    }
+
     /// The postings under way.
     pub(super) fn batch(&self) -> &Batch {
         &self.batch

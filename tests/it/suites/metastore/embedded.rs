@@ -174,9 +174,11 @@ fn what_is_forgotten_leaves_no_byte() {
         let order = Succession { dataset: name, old, new, erased, keeps_old: false };
         metastore.succeed(&order).await.expect("succeeded");
         let erased = 19 * 700..19 * 700 + 350;
+        metastore.settle().await;
         let left = subjects_on_disk(&folder.path());
         assert!(erased.clone().all(|number| !left.contains(&subject(number))), "at once");
         metastore.scrub().await.expect("scrubbed");
+        metastore.settle().await;
         let left = subjects_on_disk(&folder.path());
         assert_eq!(left, (erased.end..20 * 700).map(subject).collect());
         let bytes = bytes_on_disk(&folder.path());

@@ -91,6 +91,7 @@ fn what_was_told_survives_a_kill() {
     block_on(async {
         let metastore = folder.embedded();
         metastore.scrub().await.expect("scrubbed");
+        metastore.settle().await;
         let named = metastore.size().await.expect("a size");
         assert_eq!(postings_on_disk(&folder.path()).len() as u64, named.postings);
         assert_eq!(Some(runs_on_disk(&folder.path()).len() as u64), named.runs, "no garbage stays");

@@ -125,6 +125,7 @@ fn erasing_beside_merges_ends_like_the_books() {
             .collect();
         assert_eq!(found, books);
         metastore.scrub().await.expect("scrubbed");
+        metastore.settle().await;
         let on_disk = postings_on_disk(&folder.path()).len() as u64;
         assert_eq!(on_disk, books.values().sum::<u64>(), "nothing else is on the disk");
         sound(&metastore).await;
@@ -157,6 +158,7 @@ fn successions_of_the_same_moment_share_their_work() {
         let done = orders.iter().map(|order| metastore.succeed(order));
         futures::future::try_join_all(done).await.expect("succeeded");
         assert_eq!(metastore.size().await.expect("a size").postings, 6 * 4000);
+        metastore.settle().await;
         let left = subjects_on_disk(&folder.path());
         assert!((0..1000).all(|number| !left.contains(&subject(number * 5))));
         sound(&metastore).await;
