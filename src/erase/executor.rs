@@ -18,8 +18,8 @@ use crate::domain::journal::{Note, Outcome, Replacement, Step};
 use crate::domain::object::ObjectVersion;
 use crate::domain::observe::{Event, Stop};
 use crate::domain::plan::{ErasurePlan, PlanId, PlannedChange};
-use crate::lake::Versioning;
 use crate::lake::probe::ensure_conditional_writes;
+use crate::lake::{Estate, Versioning};
 use crate::ledger::Lease;
 use crate::metastore::{MetastoreError, MetastoreErrorKind, Succession};
 use crate::rewrite::{Ending, Halt, Past, Planned, Site};
@@ -28,7 +28,6 @@ use super::approval::ApprovedPlan;
 use super::execution::{Execution, Handled};
 use super::notebook::Notebook;
 use super::tools::{EraseError, EraseTools};
-use crate::lake::Estate;
 
 /// How many runs may fail on one object before it is left for a new plan.
 pub const MOST_FAILURES: usize = 8;

@@ -88,9 +88,10 @@ async fn carry_out(
     Ok(Answer::new(human::erase(&document), &document)?.exit(exit_of(&execution)))
 }
 
-/// Whether the index has forgotten versions that were expunged.
+/// Whether the index may have forgotten something: an expunged version, one that was written over, one
+/// that it was wrong about, one that was gone.
 fn has_forgotten(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Erased { expunged, .. } if !expunged.is_empty())
+    matches!(outcome, Outcome::Erased { .. } | Outcome::Gone)
 }
 
 /// The most pressing of what came of the run.

@@ -336,3 +336,28 @@ fn a_damaged_index_is_made_anew() {
         assert!(index.join("notes.txt").exists(), "what is not the index's stays");
     }
 }
+
+/// Promise 4: the postings of an object that is gone when the erasure comes go from the index's files too,
+/// and not only from its answers.
+#[test]
+fn what_the_index_forgets_is_not_on_the_disk() {
+    let folder = lake();
+    let path = folder.path();
+    assert_eq!(run(path, &["index"]).code, 0);
+    let digest = run(path, &["digest", "--json", "u3"]).json();
+    let digest = digest["digests"][0]["digest"].as_str().expect("a digest").to_owned();
+    let subject = u64::from_str_radix(&digest[..16], 16).expect("hexadecimal").to_le_bytes();
+    let is_on_disk = || {
+        let entries = std::fs::read_dir(path.join(".lacuna/index")).expect("a folder");
+        let read = |entry: std::io::Result<std::fs::DirEntry>| {
+            std::fs::read(entry.expect("an entry").path()).expect("a file")
+        };
+        entries.map(read).any(|bytes| bytes.windows(8).any(|window| window == subject))
+    };
+    assert!(is_on_disk(), "the test looks for the right bytes");
+    let id = approved(path, "user=u3");
+    std::fs::remove_file(path.join("reviews/2026/b.json")).expect("removed");
+    let erased = run(path, &["erase", &id]);
+    assert_eq!(run(path, &["find", "user=u3", "--json"]).json(), serde_json::json!([]));
+    assert!(!is_on_disk(), "{}{}", erased.stdout, erased.stderr);
+}
