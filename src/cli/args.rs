@@ -283,6 +283,9 @@ pub(super) struct Erase {
     /// The first 8 characters of the plan's id, instead of typing them
     #[arg(long, value_name = "PREFIX")]
     pub confirm: Option<String>,
+    /// Reads every object whole before and after its rewrite, and not just what has to change
+    #[arg(long)]
+    pub deep: bool,
 }
 
 #[derive(Args, Debug)]

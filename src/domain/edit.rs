@@ -4,6 +4,31 @@ use std::fmt;
 use std::ops::Range;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// How a new object comes about, the cheapest way first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "way", rename_all = "snake_case")]
+pub enum Way {
+    /// Text: just the changed rows are written.
+    Rows,
+    /// Parquet: just the pages that hold a changed row are written.
+    Pages,
+    /// Compressed text: just the compressed blocks around a changed row are written.
+    Blocks,
+    /// Compressed text: the members, frames or streams that hold a changed row are compressed anew.
+    Members,
+    /// Parquet: a column chunk that holds a changed row is written anew.
+    Chunks {
+        /// Why its pages alone could not be, lower case, without content.
+        because: String,
+    },
+    /// All of the object is written anew.
+    Object {
+        /// Why no cheaper way was open, lower case, without content.
+        because: String,
+    },
+}
 
 /// One piece of the new object.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
+use super::edit::Way;
 use super::object::ObjectVersion;
 use super::row::{RowCount, RowSet};
+use super::stretch::Extent;
 
 /// What the first field of a stored note says.
 pub const NOTE_SCHEMA: &str = "lacuna.note.v1";
@@ -46,6 +48,10 @@ pub enum Step {
         fingerprint: String,
         /// Rows that will be blanked.
         rows: RowCount,
+        /// The part of the new version that the fingerprint is of: whatever the write may touch. Notes
+        /// of former versions are of the whole.
+        #[serde(default)]
+        extent: Extent,
     },
     /// Unfinished bytes lie here.
     Staged {
@@ -58,6 +64,9 @@ pub enum Step {
     Rewritten {
         /// It.
         object: ObjectVersion,
+        /// What it took to write it, where the run that wrote it lived on to tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        effort: Option<Effort>,
     },
     /// The new version was read back and is as it should be.
     Verified {
@@ -83,6 +92,9 @@ pub enum Outcome {
         rewrite: Option<Replacement>,
         /// Rows that were blanked in the current version.
         rows: RowCount,
+        /// What it took to write the new version, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        effort: Option<Effort>,
         /// Versions that were deleted for good.
         expunged: Vec<ObjectVersion>,
         /// Versions with the subjects' rows that could not be deleted, and why.
@@ -100,6 +112,18 @@ pub enum Outcome {
         /// What happened, without personal data.
         detail: String,
     },
+}
+
+/// What a rewrite took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effort {
+    /// How the new version came about.
+    #[serde(flatten)]
+    pub way: Way,
+    /// Bytes of the old version that the store took over.
+    pub copied_bytes: u64,
+    /// Bytes that were written.
+    pub written_bytes: u64,
 }
 
 /// A version and the one that took its place.

@@ -17,6 +17,7 @@ pub mod posting;
 pub mod request;
 pub mod row;
 pub mod scope;
+pub mod stretch;
 
 /// A moment in time, UTC, as it stands in documents (RFC 3339).
 pub type Timestamp = jiff::Timestamp;

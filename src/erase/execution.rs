@@ -94,6 +94,7 @@ impl Handled {
         Self::new(Outcome::Erased {
             rewrite: ending.replacement,
             rows: ending.rows,
+            effort: ending.effort,
             expunged: ending.expunged,
             retained: ending.retained,
         })
@@ -159,7 +160,7 @@ impl Tally {
     /// Counts one more outcome.
     pub(super) fn add(&mut self, outcome: &Outcome) {
         match outcome {
-            Outcome::Erased { rewrite, rows, expunged, retained } => {
+            Outcome::Erased { rewrite, rows, expunged, retained, .. } => {
                 self.erased += 1;
                 self.rows.0 += rows.0;
                 self.size_bytes += rewrite.as_ref().map_or(0, |it| it.new.size_bytes);

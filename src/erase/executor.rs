@@ -15,9 +15,11 @@ use tokio::task::JoinSet;
 use crate::domain::audit::{AUDIT_SCHEMA, AuditRecord};
 use crate::domain::identifier::IdentifierDigest;
 use crate::domain::journal::{Note, Outcome, Replacement, Step};
+use crate::domain::landmark::Landmarks;
 use crate::domain::object::ObjectVersion;
 use crate::domain::observe::{Event, Stop};
 use crate::domain::plan::{ErasurePlan, PlanId, PlannedChange};
+use crate::domain::posting::{ScanOutcome, ScannedObject};
 use crate::lake::probe::ensure_conditional_writes;
 use crate::lake::{Estate, Versioning};
 use crate::ledger::Lease;
@@ -40,13 +42,16 @@ const INDEX_TRIES: u32 = 3;
 pub struct ExecuteOptions {
     /// How many objects are dealt with at once; at least one.
     pub concurrency: usize,
+    /// Whether every object is read whole before and after its rewrite: what the index missed in it is met
+    /// then, at the price of two readings.
+    pub is_deep: bool,
     /// Asked between objects.
     pub stop: Stop,
 }
 
 impl Default for ExecuteOptions {
     fn default() -> Self {
-        Self { concurrency: 4, stop: Stop::default() }
+        Self { concurrency: 4, is_deep: false, stop: Stop::default() }
     }
 }
 
@@ -63,7 +68,7 @@ pub async fn execute(
 ) -> Result<Execution, EraseError> {
     let lease = tools.ledger.acquire(tools.holder.clone(), *approved.id(), tools.terms).await?;
     let heartbeat = lease.keep();
-    let run = Run::new(tools, approved, lease.clone());
+    let run = Run { is_deep: options.is_deep, ..Run::new(tools, approved, lease.clone()) };
     let execution = Arc::new(run).carry_out(&options).await;
     drop(heartbeat);
     // Whoever took the lease over in the meantime has it; an unreleased one runs out.
@@ -79,13 +84,15 @@ struct Run {
     approved: ApprovedPlan,
     lease: Lease,
     subjects: Arc<HashSet<IdentifierDigest>>,
+    is_deep: bool,
 }
 
 impl Run {
     fn new(tools: &EraseTools, approved: ApprovedPlan, lease: Lease) -> Self {
         let plan = approved.plan().clone();
         let subjects = Arc::new(plan.digests().collect());
-        Self { tools: tools.clone(), id: *approved.id(), plan, approved, lease, subjects }
+        let (tools, id, is_deep) = (tools.clone(), *approved.id(), false);
+        Self { tools, id, plan, approved, lease, subjects, is_deep }
     }
 
     async fn carry_out(self: Arc<Self>, options: &ExecuteOptions) -> Result<Execution, EraseError> {
@@ -272,6 +279,8 @@ impl Run {
             subjects: self.subjects.clone(),
             notes: notebook.clone(),
             pause: self.tools.pause,
+            landmarks: self.landmarks(planned).await,
+            is_deep: self.is_deep,
         };
         let past = Past::of(notes.iter().map(|note| &note.step));
         match in_the_lake(site, planned, past).await {
@@ -282,6 +291,18 @@ impl Run {
                 Ok(Handled::unverified(detail, subject_rows))
             }
             Err(Halt::Notes(error)) => Err(notebook.error(error)),
+        }
+    }
+
+    /// What the index knows of where reading can begin near a row: nothing, where it does not answer.
+    async fn landmarks(&self, planned: &PlannedChange) -> Landmarks {
+        let Some(rewrite) = &planned.rewrite else { return Landmarks::default() };
+        let keys = std::slice::from_ref(&planned.key);
+        let recorded = self.tools.metastore.recorded(&planned.dataset, keys).await;
+        let mut recorded = recorded.unwrap_or_default().into_iter();
+        match recorded.find(|it| it.object.is_same_version(&rewrite.object)) {
+            Some(ScannedObject { outcome: ScanOutcome::Indexed(summary), .. }) => summary.landmarks,
+            _ => Landmarks::default(),
         }
     }
 

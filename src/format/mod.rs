@@ -10,12 +10,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::domain::dataset::EraseAction;
-use crate::domain::edit::Edit;
+use crate::domain::edit::{Edit, Way};
 use crate::domain::field::BoundFields;
 use crate::domain::identifier::IdentifierDigest;
-use crate::domain::landmark::Landmark;
+use crate::domain::landmark::{Landmark, Landmarks};
 use crate::domain::posting::{RowGap, RowPosting, Unreadable};
 use crate::domain::row::{RowCount, RowNumber, RowSet};
+use crate::domain::stretch::Extent;
 
 mod compression;
 mod csv;
@@ -206,6 +207,9 @@ pub struct BlankOrder {
     pub subjects: Arc<HashSet<IdentifierDigest>>,
     /// What becomes of them.
     pub action: EraseAction,
+    /// Where reading can begin near a row, as a scan of this version told. A hint: where it is missing or
+    /// wrong, more is read.
+    pub landmarks: Landmarks,
 }
 
 /// The answer to a [`BlankOrder`].
@@ -217,6 +221,29 @@ pub struct Blanking {
     pub blanked: Option<RowSet>,
     /// Ordered rows that hold none: blank already, or the index was wrong. The edit leaves them alone.
     pub unmatched: Vec<RowNumber>,
+    /// How the edit makes the new object.
+    pub way: Way,
+    /// Every row any byte of which the edit may have touched, in the old object …
+    pub before: Extent,
+    /// … and the same rows in the new one.
+    pub after: Extent,
+    /// The order's landmarks as they are true of the new object; none where that is not known.
+    pub landmarks: Landmarks,
+}
+
+impl Blanking {
+    /// Nothing is to change.
+    pub(crate) fn nothing(unmatched: Vec<RowNumber>) -> Self {
+        Self {
+            edit: None,
+            blanked: None,
+            unmatched,
+            way: Way::Rows,
+            before: Extent::default(),
+            after: Extent::default(),
+            landmarks: Landmarks::default(),
+        }
+    }
 }
 
 /// The answer to a compaction.
@@ -272,9 +299,10 @@ impl<'a> From<Option<&'a RowSet>> for Except<'a> {
 /// are left out on both sides, and equal ranks are equal numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// How many rows, those left out included.
+    /// How many rows were read, those left out included; in Parquet all that the file has.
     pub rows: RowCount,
-    /// SHA-256 over rank and content of every row not left out. In text the content is the bytes of
+    /// SHA-256 over rank and content of every row not left out; of a part of the object, over number
+    /// and content. In text the content is the bytes of
     /// the record, line ending included. In Parquet it is levels and values, typed; columns are
     /// stored apart there, so that each is digested by itself, and then their digests in order.
     pub digest: [u8; 32],
@@ -295,6 +323,9 @@ pub struct Fingerprint {
 ///   `subjects` stands in it. Whatever is not in a changed row stays byte-identical (text) or keeps its
 ///   place, type and value (Parquet; column chunks without a changed row stay byte-identical).
 ///   Row count, order and numbers stay.
+/// - `blank` answers with the rows that its edit may have touched. Whatever is not among them is copied,
+///   byte for byte and in order: so the old object's [`Fingerprint`] within [`Blanking::before`] and the
+///   new one's within [`Blanking::after`], both but for the blanked rows, are equal.
 /// - What `blank` writes, `scan` reads: with no posting of the subjects and equally many rows.
 /// - What `compact` writes has no blanks, and with nothing left out the digest that the object had
 ///   with its blanks left out.
@@ -336,6 +367,21 @@ pub trait Format: Send + Sync {
         &self,
         source: &dyn Source,
         except: Except<'_>,
+    ) -> Result<Fingerprint, FormatError> {
+        self.fingerprint_within(source, except, &Extent::Whole)
+    }
+
+    /// What the rows in a part of the object hold, but for those in `except`, which is not
+    /// [`Except::Blanks`] unless the part is the whole. Reads little more than that part.
+    ///
+    /// # Errors
+    ///
+    /// As `scan`; and [`FormatError::Unreadable`] where the object does not have these rows there.
+    fn fingerprint_within(
+        &self,
+        source: &dyn Source,
+        except: Except<'_>,
+        extent: &Extent,
     ) -> Result<Fingerprint, FormatError>;
 }
 

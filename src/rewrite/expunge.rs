@@ -1,7 +1,7 @@
 //! The last step in the lake: superseded versions are deleted for good, oldest first.
 
 use crate::domain::dataset::SupersededPolicy;
-use crate::domain::journal::{Replacement, Retained, Step};
+use crate::domain::journal::{Effort, Replacement, Retained, Step};
 use crate::domain::object::{ListedVersion, ObjectVersion, Standing};
 use crate::domain::plan::Reason;
 use crate::domain::row::RowCount;
@@ -29,6 +29,8 @@ pub struct Ending {
     pub replacement: Option<Replacement>,
     /// Rows that were blanked in the current version.
     pub rows: RowCount,
+    /// What it took to write the new version, where that is known.
+    pub effort: Option<Effort>,
     /// Whether the index named rows of the planned version in which no subject stands. What else it says
     /// of the version may be as wrong, or right and another subject's whose digest begins alike.
     pub index_was_wrong: bool,
@@ -175,6 +177,7 @@ impl Work {
             }
             _ => (None, RowCount(0)),
         };
-        Ending { replacement, rows, index_was_wrong, expunged, retained, was_gone }
+        let effort = self.past.effort().filter(|_| replacement.is_some()).cloned();
+        Ending { replacement, rows, effort, index_was_wrong, expunged, retained, was_gone }
     }
 }

@@ -19,6 +19,7 @@ use async_trait::async_trait;
 
 use crate::domain::identifier::IdentifierDigest;
 use crate::domain::journal::Step;
+use crate::domain::landmark::Landmarks;
 use crate::domain::object::ObjectKey;
 use crate::domain::plan::PlannedChange;
 use crate::domain::row::RowCount;
@@ -29,11 +30,13 @@ mod expunge;
 mod past;
 mod position;
 mod reading;
+mod seal;
 mod verify;
 mod write;
 
 pub use expunge::{Ending, Expunged};
 pub use past::{Intent, Past};
+use seal::Seal;
 pub use verify::Verified;
 pub use write::Rewritten;
 
@@ -57,6 +60,10 @@ pub struct Site {
     pub notes: Arc<dyn Notes>,
     /// The pause before a second try; it doubles before the third.
     pub pause: Duration,
+    /// Where reading of the planned version can begin near a row; a hint.
+    pub landmarks: Landmarks,
+    /// Whether every object is read whole before and after its rewrite, and not just what is touched.
+    pub is_deep: bool,
 }
 
 /// Takes note of how far a change is.
@@ -119,12 +126,14 @@ struct Work {
     site: Site,
     change: PlannedChange,
     past: Past,
+    /// What this run has written.
+    seal: Option<Seal>,
 }
 
 impl Planned {
     /// The change as the plan says and as the notes of earlier runs tell.
     pub fn new(site: Site, change: PlannedChange, past: Past) -> Self {
-        Self(Work { site, change, past })
+        Self(Work { site, change, past, seal: None })
     }
 }
 

@@ -1,9 +1,10 @@
 //! What earlier runs noted about a change.
 
 use crate::domain::identifier::{hex, unhex};
-use crate::domain::journal::Step;
+use crate::domain::journal::{Effort, Step};
 use crate::domain::object::ObjectVersion;
 use crate::domain::row::{RowCount, RowNumber, RowSet};
+use crate::domain::stretch::Extent;
 use crate::format::Fingerprint;
 use crate::lake::{OperationId, Staging};
 
@@ -13,6 +14,7 @@ pub struct Past {
     intents: Vec<Intent>,
     staged: Vec<Staging>,
     rewritten: Option<(ObjectVersion, Intent)>,
+    effort: Option<Effort>,
     verified: Option<ObjectVersion>,
     is_expunged: bool,
     unmatched: Option<RowSet>,
@@ -29,6 +31,8 @@ pub struct Intent {
     pub rows: RowCount,
     /// Rows of the plan that it leaves alone.
     pub unmatched: Option<RowSet>,
+    /// The part of the new version that the fingerprint is of.
+    pub extent: Extent,
 }
 
 impl Intent {
@@ -40,7 +44,7 @@ impl Intent {
         }
     }
 
-    /// How many rows the object had, as the fingerprint says; `None` where the note is not ours.
+    /// How many rows were read, as the fingerprint says; `None` where the note is not ours.
     pub fn rows_total(&self) -> Option<RowCount> {
         let bytes = unhex(&self.fingerprint)?;
         let rows = bytes.first_chunk::<8>()?;
@@ -69,16 +73,18 @@ impl Past {
     pub(super) fn add(&mut self, step: &Step) {
         match step {
             Step::Unmatched { rows } => self.unmatched = Some(rows.clone()),
-            Step::Intended { operation, fingerprint, rows } => self.intents.push(Intent {
+            Step::Intended { operation, fingerprint, rows, extent } => self.intents.push(Intent {
                 operation: OperationId::new(operation.as_str()),
                 fingerprint: fingerprint.clone(),
                 rows: *rows,
                 unmatched: self.unmatched.take(),
+                extent: extent.clone(),
             }),
             Step::Staged { staging, .. } => self.staged.push(Staging(staging.clone())),
-            Step::Rewritten { object } => {
+            Step::Rewritten { object, effort } => {
                 let intent = self.intents.last().cloned();
                 self.rewritten = intent.map(|intent| (object.clone(), intent));
+                self.effort = effort.clone();
             }
             Step::Verified { object } => self.verified = Some(object.clone()),
             Step::Expunged { .. } => self.is_expunged = true,
@@ -99,6 +105,16 @@ impl Past {
     /// The version that a write is known to have made.
     pub(super) fn rewritten(&self) -> Option<&(ObjectVersion, Intent)> {
         self.rewritten.as_ref()
+    }
+
+    /// What the write that made that version took, where it was noted.
+    pub(super) fn effort(&self) -> Option<&Effort> {
+        self.effort.as_ref()
+    }
+
+    /// What the write took that is about to be noted as done.
+    pub(super) fn set_effort(&mut self, effort: Effort) {
+        self.effort = Some(effort);
     }
 
     /// Whether this version was verified.
@@ -134,7 +150,12 @@ mod tests {
     fn intended(operation: &str) -> Step {
         let fingerprint =
             spell(&Fingerprint { rows: RowCount(9), digest: [1; 32], unerased: RowCount(0) });
-        Step::Intended { operation: operation.to_owned(), fingerprint, rows: RowCount(1) }
+        Step::Intended {
+            operation: operation.to_owned(),
+            fingerprint,
+            rows: RowCount(1),
+            extent: Extent::Whole,
+        }
     }
 
     #[test]
@@ -154,6 +175,7 @@ mod tests {
             fingerprint: "00ff".to_owned(),
             rows: RowCount(1),
             unmatched: None,
+            extent: Extent::Whole,
         };
         assert_eq!(intent.rows_total(), None);
     }

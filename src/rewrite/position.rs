@@ -78,7 +78,7 @@ impl Work {
         }
         for intent in self.past.intents() {
             let blanked = intent.blanked(&planned.rows);
-            let held = reader.fingerprint(blanked).await?;
+            let held = reader.fingerprint(blanked, intent.extent.clone()).await?;
             if spell(&held) == intent.fingerprint {
                 return Ok(Position::Ours(current, intent.clone()));
             }

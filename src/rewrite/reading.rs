@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use crate::domain::dataset::EraseAction;
 use crate::domain::identifier::IdentifierDigest;
+use crate::domain::landmark::Landmarks;
 use crate::domain::object::ObjectVersion;
 use crate::domain::row::{RowCount, RowSet};
+use crate::domain::stretch::Extent;
 use crate::format::{BlankOrder, Blanking, Except, Fingerprint};
 use crate::lake::Lake;
-use crate::scan::{DatasetReader, ScanError, find_rows, fingerprint, on_object};
+use crate::scan::{DatasetReader, ScanError, find_rows, on_object};
 
 use super::{Halt, Site, chain};
 
@@ -19,6 +21,7 @@ pub(super) struct Reader {
     reader: DatasetReader,
     object: ObjectVersion,
     subjects: Arc<HashSet<IdentifierDigest>>,
+    landmarks: Landmarks,
 }
 
 /// What a scan for the subjects found.
@@ -38,6 +41,7 @@ impl Site {
             reader: self.reader.clone(),
             object: object.clone(),
             subjects: self.subjects.clone(),
+            landmarks: self.landmarks.clone(),
         }
     }
 }
@@ -51,12 +55,17 @@ impl Reader {
         Ok(Found { rows, total: found.summary.rows })
     }
 
-    /// What the rows hold, but for those in `except`.
+    /// What the rows of a part of the object hold, but for those in `except`.
     pub(super) async fn fingerprint(
         &self,
         except: Option<RowSet>,
+        extent: Extent,
     ) -> Result<Fingerprint, ScanError> {
-        fingerprint(self.lake.clone(), &self.reader, &self.object, except).await
+        on_object(self.lake.clone(), &self.reader, &self.object, move |opened, source| {
+            let except = Except::from(except.as_ref());
+            opened.format.fingerprint_within(&**source, except, &extent)
+        })
+        .await
     }
 
     /// The same, and how many of those rows hold what the action takes.
@@ -64,13 +73,14 @@ impl Reader {
         &self,
         except: Option<RowSet>,
         action: EraseAction,
+        extent: Extent,
     ) -> Result<Fingerprint, ScanError> {
         on_object(self.lake.clone(), &self.reader, &self.object, move |opened, source| {
             let except = match &except {
                 Some(rows) => Except::Erased(rows, &action),
                 None => Except::Nothing,
             };
-            opened.format.fingerprint(&**source, except)
+            opened.format.fingerprint_within(&**source, except, &extent)
         })
         .await
     }
@@ -86,6 +96,7 @@ impl Reader {
             fields: self.reader.fields().clone(),
             subjects: self.subjects.clone(),
             action: action.clone(),
+            landmarks: self.landmarks.clone(),
         };
         on_object(self.lake.clone(), &self.reader, &self.object, move |opened, source| {
             opened.format.blank(source.clone(), &order)

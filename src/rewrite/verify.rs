@@ -2,12 +2,15 @@
 
 use crate::domain::journal::Step;
 use crate::domain::object::ObjectVersion;
-use crate::domain::row::{RowCount, RowSet};
+use crate::domain::row::RowCount;
+use crate::domain::stretch::Extent;
 use crate::scan::{ScanError, is_gone};
 
 use super::past::{Intent, spell};
+use super::reading::Reader;
+use super::seal::Seal;
 use super::write::{Made, Rewritten};
-use super::{Halt, Work};
+use super::{Halt, Work, patiently};
 
 /// A change whose current version was read back and is as it should be.
 pub struct Verified {
@@ -16,8 +19,9 @@ pub struct Verified {
 }
 
 impl Rewritten {
-    /// Reads the new version back: as many rows as before, no subject in any of them, and every row
-    /// that was to stay holds what it held before the write.
+    /// Reads the new version back: the rows that the write may have touched hold what they held before,
+    /// those that were to go hold nothing, and what was copied is what it was. All of it is read where
+    /// the write may have touched all of it, or where the run that wrote it did not live on.
     ///
     /// # Errors
     ///
@@ -39,25 +43,43 @@ impl Rewritten {
 impl Work {
     async fn compare(&self, object: &ObjectVersion, intent: &Intent) -> Result<(), Halt> {
         let reader = self.site.reader(object);
-        let found = reader.find().await.map_err(unreadable)?;
-        if let Some(rows) = found.rows {
-            return Err(self.unverified(rows.count(), "subjects still stand in it"));
+        let is_near = intent.extent != Extent::Whole;
+        match &self.seal {
+            Some(seal) if is_near => self.compare_bytes(seal, object).await?,
+            // Nobody is left who knows what was written.
+            _ => self.compare_subjects(&reader).await?,
         }
-        if Some(found.total) != intent.rows_total() {
-            return Err(self.unverified(RowCount(0), "it has another number of rows than before"));
-        }
-        let planned = self.change.rewrite.as_ref().map(|rewrite| &rewrite.rows);
-        let blanked: Option<RowSet> = planned.and_then(|rows| intent.blanked(rows));
-        let planned = self.change.rewrite.as_ref().map(|rewrite| &rewrite.action);
-        let action = planned.cloned().unwrap_or_default();
-        let held = reader.erased_fingerprint(blanked, action).await.map_err(unreadable)?;
+        let planned = self.change.rewrite.as_ref();
+        let blanked = planned.and_then(|rewrite| intent.blanked(&rewrite.rows));
+        let action = planned.map(|rewrite| rewrite.action.clone()).unwrap_or_default();
+        let held = reader.erased_fingerprint(blanked, action, intent.extent.clone()).await;
+        let held = held.map_err(unreadable)?;
         if held.unerased > RowCount(0) {
             return Err(self.unverified(held.unerased, "rows that should be blank are not"));
+        }
+        if Some(held.rows) != intent.rows_total() {
+            return Err(self.unverified(RowCount(0), "it has another number of rows than before"));
         }
         if spell(&held) != intent.fingerprint {
             return Err(self.unverified(RowCount(0), "rows that should have stayed have changed"));
         }
         Ok(())
+    }
+
+    async fn compare_bytes(&self, seal: &Seal, object: &ObjectVersion) -> Result<(), Halt> {
+        let lake = &self.site.lake;
+        let broken = patiently(self.site.pause, || seal.broken_by(&**lake, object)).await;
+        match broken.map_err(|error| unreadable(ScanError::Lake(error)))? {
+            Some(problem) => Err(self.unverified(RowCount(0), problem)),
+            None => Ok(()),
+        }
+    }
+
+    async fn compare_subjects(&self, reader: &Reader) -> Result<(), Halt> {
+        match reader.find().await.map_err(unreadable)?.rows {
+            Some(rows) => Err(self.unverified(rows.count(), "subjects still stand in it")),
+            None => Ok(()),
+        }
     }
 
     fn unverified(&self, subject_rows: RowCount, problem: &str) -> Halt {

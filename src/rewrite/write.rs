@@ -4,12 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::domain::edit::Edit;
+use crate::domain::edit::{Edit, Way};
 use crate::domain::identifier::hex;
 use crate::domain::journal::Step;
 use crate::domain::object::{ObjectKey, ObjectVersion};
 use crate::domain::plan::PlannedRewrite;
 use crate::domain::row::{RowCount, RowSet};
+use crate::domain::stretch::Extent;
+use crate::format::Blanking;
 use crate::lake::{
     Base, LakeErrorKind, ObserverError, OperationId, Staging, Write, WriteError, WriteObserver,
     WriteOutcome,
@@ -19,6 +21,8 @@ use crate::scan::{ScanError, is_gone};
 
 use super::past::{Intent, difference, spell};
 use super::position::Position;
+use super::reading::Reader;
+use super::seal::Seal;
 use super::{Halt, Notes, Planned, TRIES, Work, chain, patiently};
 
 /// A change whose current version is free of the subjects, as far as the write's answer tells.
@@ -32,7 +36,7 @@ pub struct Rewritten {
 pub(super) enum Made {
     /// This version, by this write.
     Version(ObjectVersion, Intent),
-    /// Nothing: a scan showed that no subject stands in the planned version.
+    /// Nothing: reading showed that no subject stands in the planned version.
     Clean,
     /// Nothing: the plan rewrites nothing here.
     Nothing,
@@ -54,8 +58,8 @@ enum Attempt {
 impl Planned {
     /// Writes the new version, or finds that an earlier run did.
     ///
-    /// Before the first byte is written, the planned version is scanned: a subject's row that the plan
-    /// does not name means that the index was wrong, and that more would go than was approved.
+    /// Only what has to change is read, and its neighbourhood. All of the planned version is, before the
+    /// first byte is written, where the site asks for it, or where a planned row turns out to be nobody's.
     ///
     /// # Errors
     ///
@@ -126,17 +130,26 @@ impl Work {
         {
             return Ok(());
         }
-        self.note(Step::Rewritten { object: object.clone() }).await
+        let effort = self.past.effort().cloned();
+        self.note(Step::Rewritten { object: object.clone(), effort }).await
     }
 
-    /// Scans, blanks, notes and writes, once.
+    /// Blanks, notes and writes, once.
     async fn attempt(&mut self, planned: &PlannedRewrite) -> Result<Attempt, Halt> {
-        let (edit, intent) = match self.prepare(planned).await? {
+        let (edit, way, intent) = match self.prepare(planned).await? {
             Prepared::Clean => return Ok(Attempt::Clean),
             Prepared::Trouble { detail, may_pass } => {
                 return Ok(Attempt::Trouble { detail, may_pass });
             }
-            Prepared::Edit(edit, intent) => (edit, intent),
+            Prepared::Edit(edit, way, intent) => (edit, way, *intent),
+        };
+        let lake = self.site.lake.clone();
+        let seal = match Seal::of(&*lake, &planned.object, &intent.operation).await {
+            Ok(seal) => seal,
+            Err(error) => {
+                let may_pass = is_gone(&error) || error.kind() == LakeErrorKind::Unavailable;
+                return Ok(Attempt::Trouble { detail: chain(&error), may_pass });
+            }
         };
         self.note_intent(&intent).await?;
         let observer = Arc::new(StagingNotes {
@@ -147,16 +160,20 @@ impl Work {
         let write = Write {
             key: self.key().clone(),
             base: Base::Version(planned.object.clone()),
-            edit,
+            edit: seal.record(edit),
             operation: intent.operation.clone(),
             observer: observer.clone(),
         };
-        let answer = self.site.lake.write(write).await;
+        let answer = lake.write(write).await;
         for step in observer.take() {
             self.past.add(&step);
         }
         Ok(match answer {
-            Ok(object) => Attempt::Written(object, intent),
+            Ok(object) => {
+                self.past.set_effort(seal.effort(way));
+                self.seal = Some(seal);
+                Attempt::Written(object, intent)
+            }
             Err(error) => Attempt::Trouble { may_pass: may_pass(&error), detail: chain(&error) },
         })
     }
@@ -164,37 +181,58 @@ impl Work {
     /// Everything that comes before the intent is noted.
     async fn prepare(&self, planned: &PlannedRewrite) -> Result<Prepared, Halt> {
         let reader = self.site.reader(&planned.object);
+        let mut blanking = match reader.blank(planned.rows.clone(), &planned.action).await {
+            Ok(blanking) => blanking,
+            Err(error) => return Ok(error.into()),
+        };
+        // Where the index was wrong about one row it may be about others.
+        if self.site.is_deep || !blanking.unmatched.is_empty() {
+            match self.read_whole(&reader, planned, &mut blanking).await? {
+                None => {}
+                Some(prepared) => return Ok(prepared),
+            }
+        }
+        let (Some(edit), Some(rows)) = (blanking.edit, blanking.blanked) else {
+            return Ok(Prepared::Clean);
+        };
+        let print = reader.fingerprint(Some(rows.clone()), blanking.before).await;
+        let fingerprint = match print {
+            Ok(fingerprint) => fingerprint,
+            Err(error) => return Ok(error.into()),
+        };
+        let intent = Intent {
+            operation: fresh_operation()?,
+            fingerprint: spell(&fingerprint),
+            rows: rows.count(),
+            unmatched: difference(&planned.rows, Some(&rows)),
+            extent: blanking.after,
+        };
+        Ok(Prepared::Edit(edit, blanking.way, Box::new(intent)))
+    }
+
+    /// Reads all of the planned version. A subject's row that the plan does not name means that the index
+    /// was wrong, and that more would go than was approved.
+    async fn read_whole(
+        &self,
+        reader: &Reader,
+        planned: &PlannedRewrite,
+        blanking: &mut Blanking,
+    ) -> Result<Option<Prepared>, Halt> {
         let found = match reader.find().await {
             Ok(found) => found,
-            Err(error) => return Ok(Prepared::from(error)),
+            Err(error) => return Ok(Some(error.into())),
         };
         let Some(rows) = found.rows else {
-            return Ok(Prepared::Clean);
+            return Ok(Some(Prepared::Clean));
         };
         if let Some(surplus) = difference(&rows, Some(&planned.rows)) {
             return Err(index_is_wrong(surplus.count()));
         }
-        let fingerprint = match reader.fingerprint(Some(rows.clone())).await {
-            Ok(fingerprint) => fingerprint,
-            Err(error) => return Ok(Prepared::from(error)),
-        };
-        let blanking = match reader.blank(rows.clone(), &planned.action).await {
-            Ok(blanking) => blanking,
-            Err(error) => return Ok(Prepared::from(error)),
-        };
-        match blanking.edit {
-            Some(edit) if blanking.blanked.as_ref() == Some(&rows) => {
-                let unmatched = difference(&planned.rows, Some(&rows));
-                let intent = Intent {
-                    operation: fresh_operation()?,
-                    fingerprint: spell(&fingerprint),
-                    rows: rows.count(),
-                    unmatched,
-                };
-                Ok(Prepared::Edit(edit, intent))
-            }
-            _ => Err(blanking_disagrees(&rows, blanking.blanked.as_ref())),
+        if blanking.blanked.as_ref() != Some(&rows) {
+            return Err(blanking_disagrees(&rows, blanking.blanked.as_ref()));
         }
+        (blanking.before, blanking.after) = (Extent::Whole, Extent::Whole);
+        Ok(None)
     }
 
     /// Notes the intent, in the journal and in the past of this run.
@@ -204,6 +242,7 @@ impl Work {
             operation: intent.operation.as_str().to_owned(),
             fingerprint: intent.fingerprint.clone(),
             rows: intent.rows,
+            extent: intent.extent.clone(),
         };
         for step in unmatched.into_iter().chain([intended]) {
             self.note(step.clone()).await?;
@@ -215,7 +254,7 @@ impl Work {
 
 /// What comes of preparing a write.
 enum Prepared {
-    Edit(Edit, Intent),
+    Edit(Edit, Way, Box<Intent>),
     Clean,
     Trouble { detail: String, may_pass: bool },
 }

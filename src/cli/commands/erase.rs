@@ -26,7 +26,7 @@ pub(super) async fn run(context: &Context, arguments: &Erase) -> Result<Answer, 
     if let Some(given) = &arguments.confirm {
         plans::confirm(context, &id, Some(given), "")?;
     }
-    carry_out(context, &config, &id, None).await
+    carry_out(context, &config, (&id, arguments.deep), None).await
 }
 
 /// Plans, shows the report, asks, approves, carries out.
@@ -62,20 +62,24 @@ async fn one_sitting(
     let ledger = wire::ledger(config, context.clock.clone()).await?;
     let verdict = Verdict::Approved { except: Vec::new() };
     decide(&ledger, &prepared.id, verdict, &by, &context.clock).await?;
-    carry_out(context, config, &prepared.id, Some(prepared.report)).await
+    let what = (&prepared.id, arguments.deep);
+    carry_out(context, config, what, Some(prepared.report)).await
 }
 
 async fn carry_out(
     context: &Context,
     config: &Config,
-    id: &PlanId,
+    (id, is_deep): (&PlanId, bool),
     report: Option<PurgeReport>,
 ) -> Result<Answer, Failure> {
     let tools = workshop::erase_tools(context, config).await?;
     let check = tools.key.check_value();
     let approved = admit(&tools.ledger, id, &config.digest(), &check, &context.clock).await?;
-    let options =
-        ExecuteOptions { concurrency: workshop::OBJECTS_AT_ONCE, stop: context.stop.clone() };
+    let options = ExecuteOptions {
+        concurrency: workshop::OBJECTS_AT_ONCE,
+        is_deep,
+        stop: context.stop.clone(),
+    };
     let execution = execute(&tools, approved, options).await?;
     if execution.changes.iter().any(|change| has_forgotten(&change.outcome)) {
         // Their postings go from the index's storage as well, if that has not let go of them yet.

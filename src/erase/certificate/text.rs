@@ -132,7 +132,7 @@ fn write_object(text: &mut String, object: &CertifiedObject) -> std::fmt::Result
         Some(Outcome::Gone) => writeln!(text, "gone"),
         Some(Outcome::Excepted) => writeln!(text, "left out by the approver"),
         Some(Outcome::Failed { detail }) => writeln!(text, "failed: {detail}"),
-        Some(Outcome::Erased { rewrite, rows, expunged, retained }) => {
+        Some(Outcome::Erased { rewrite, rows, expunged, retained, .. }) => {
             write!(text, "{rows} rows blanked")?;
             if let Some(rewrite) = rewrite.as_ref().filter(|it| !it.new.version.is_null()) {
                 write!(

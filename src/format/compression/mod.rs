@@ -269,6 +269,20 @@ impl<S: Source> Content<S> {
         Ok((Bytes::from(bytes), goes_on))
     }
 
+    /// Goes on at this content offset without reading what is before it, within the member that was
+    /// begun. Answers whether it did: only what is not compressed allows it.
+    pub(super) fn seek(&mut self, position: u64) -> bool {
+        match &mut self.stream {
+            Stream::Plain { input, begun: true } if position <= input.source.size_bytes() => {
+                input.next = position;
+                input.piece = Bytes::new();
+                self.position = position;
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn check_expansion(&self) -> Result<(), FormatError> {
         let stored = self.stored_position();
         let content = self.position.saturating_sub(self.first.content);

@@ -109,6 +109,11 @@ impl Cutter for RecordCutter {
             }
         }
     }
+
+    fn awaits_header(&self) -> bool {
+        self.awaits_header
+    }
+
     fn restart(&mut self) {
         (self.at, self.open_quote) = (0, None);
     }

@@ -43,9 +43,10 @@ mod window;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::domain::edit::Edit;
+use crate::domain::edit::{Edit, Way};
 use crate::domain::field::BoundFields;
 use crate::domain::row::{RowCount, RowSet};
+use crate::domain::stretch::Extent;
 use crate::format::{
     BlankOrder, Blanking, Compaction, Except, Fingerprint, Format, FormatError, ScanSink,
     SharedSource, Source,
@@ -103,11 +104,17 @@ impl Format for ParquetFormat {
             let footer = Footer::read(&*source)?;
             let (matched, unmatched) = plan::matches(&*source, &footer, order)?;
             let Some(blanked) = RowSet::new(matched) else {
-                return Ok(Blanking { edit: None, blanked: None, unmatched });
+                return Ok(Blanking::nothing(unmatched));
             };
             let plans = plan::erasure(&*source, &footer, order, &blanked)?;
             let edit = Edit::streamed(Rewrite::new(source.clone(), footer, plans)?);
-            Ok(Blanking { edit: Some(edit), blanked: Some(blanked), unmatched })
+            let because = "its pages are not edited one by one yet".to_owned();
+            Ok(Blanking {
+                edit: Some(edit),
+                blanked: Some(blanked),
+                way: Way::Chunks { because },
+                ..Blanking::nothing(unmatched)
+            })
         })
     }
 
@@ -123,10 +130,11 @@ impl Format for ParquetFormat {
         })
     }
 
-    fn fingerprint(
+    fn fingerprint_within(
         &self,
         source: &dyn Source,
         except: Except<'_>,
+        _extent: &Extent,
     ) -> Result<Fingerprint, FormatError> {
         guarded(|| fingerprint::fingerprint(source, except))
     }

@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 
 use super::compression::Recompress;
 use super::{
@@ -15,22 +14,28 @@ use super::{
     SharedSource, Source,
 };
 use crate::domain::dataset::{Compression, EraseAction};
-use crate::domain::edit::{Edit, Segment};
+use crate::domain::edit::{Edit, Segment, Way};
 use crate::domain::field::{BoundFields, Digested};
 use crate::domain::identifier::IdentifierDigest;
+use crate::domain::landmark::Landmarks;
 use crate::domain::row::{RowCount, RowNumber, RowSet};
+use crate::domain::stretch::{Extent, Stretch};
 
 mod blocks;
 #[cfg(test)]
 pub(super) mod differential;
 pub(super) mod helpers;
+mod near;
 mod patch;
 mod pipeline;
+mod print;
 mod records;
 mod window;
 
 use blocks::Blocks;
+use near::Shift;
 pub(super) use patch::{KnownPatches, Patch, Patches, Patching, Splice};
+use print::Print;
 pub(super) use records::{Broken, Cut, Cutter, Kind, Record, Records};
 pub(super) use window::{Findings, Plain, Problem, ReadWindow, check_length};
 
@@ -178,39 +183,15 @@ impl<S: Syntax> Format for Text<S> {
     }
 
     fn blank(&self, source: SharedSource, order: &BlankOrder) -> Result<Blanking, FormatError> {
-        let mut eraser = Eraser {
-            reader: self.syntax.reader(&order.fields)?,
-            eraser: self.syntax.eraser(&order.action),
-            subjects: &order.subjects,
-            found: Found::default(),
-        };
-        let mut records = self.records(source.clone())?;
-        let mut ordered = order.rows.iter().peekable();
-        let (mut patches, mut blanked, mut unmatched) = (Vec::new(), Vec::new(), Vec::new());
-        while let Some(&wanted) = ordered.peek() {
-            let Some(record) = records.next()? else { break };
-            match record.row {
-                None => eraser.header(record.text)?,
-                Some(row) if row == wanted => {
-                    ordered.next();
-                    match eraser.erase(&record, row)? {
-                        Some(bytes) => {
-                            patches.push(patch(&record, bytes));
-                            blanked.push(row);
-                        }
-                        None => unmatched.push(row),
-                    }
-                }
-                Some(_) => {}
+        if !order.landmarks.rows.is_empty() {
+            match self.blank_near(&source, order, &order.landmarks) {
+                Ok(blanking) if blanking.unmatched.is_empty() => return Ok(blanking),
+                Err(error @ FormatError::Source(_)) => return Err(error),
+                // The index was wrong about a row, or the landmarks are wrong: then the row is elsewhere.
+                Ok(_) | Err(_) => {}
             }
         }
-        unmatched.extend(ordered);
-        let edit = match patches.is_empty() {
-            true => None,
-            false if self.compression == Compression::None => Some(known(patches, &source)),
-            false => Some(self.edit(source, KnownPatches::new(patches))?),
-        };
-        Ok(Blanking { edit, blanked: RowSet::new(blanked), unmatched })
+        self.blank_near(&source, order, &Landmarks::default())
     }
 
     fn compact(&self, source: SharedSource) -> Result<Compaction, FormatError> {
@@ -231,44 +212,77 @@ impl<S: Syntax> Format for Text<S> {
         Ok(Compaction { edit, dropped: RowCount(dropped) })
     }
 
-    fn fingerprint(
+    fn fingerprint_within(
         &self,
         source: &dyn Source,
         except: Except<'_>,
+        extent: &Extent,
     ) -> Result<Fingerprint, FormatError> {
         let mut records = self.records(source)?;
-        let mut named = except.rows().into_iter().flat_map(RowSet::iter).peekable();
-        let mut erasing = except.action().map(|action| self.syntax.eraser(action));
-        let (mut unerased, mut again) = (0, Vec::new());
-        let leaves_blanks = except == Except::Blanks;
-        let mut rank: u64 = 0;
-        let mut hash = Sha256::new();
-        while let Some(record) = records.next()? {
-            // A header counts as a row that no object has, so that its loss shows.
-            let mut number = u64::MAX;
-            if let Some(row) = record.row {
-                let is_named = named.next_if_eq(&row).is_some();
-                if let Some(eraser) = erasing.as_mut().filter(|_| is_named) {
-                    again.clear();
-                    let is_erased = eraser.erase(record.text, &mut again).is_ok();
-                    unerased += u64::from(!is_erased || again != record.text);
-                }
-                if is_named || (leaves_blanks && self.syntax.is_blank(record.text)) {
-                    continue;
-                }
-                number = rank;
-                rank += 1;
-            }
-            if let Some(eraser) = erasing.as_mut().filter(|_| record.row.is_none()) {
-                eraser.header(record.text);
-            }
-            hash.update(number.to_le_bytes());
-            hash.update(((record.text.len() + record.ending.len()) as u64).to_le_bytes());
-            hash.update(record.text);
-            hash.update(record.ending);
+        Print::new(&self.syntax, except).read(&mut records, extent)
+    }
+}
+
+impl<S: Syntax> Text<S> {
+    /// Reads from the landmark before each ordered row, so that no more is read than has to be.
+    fn blank_near(
+        &self,
+        source: &SharedSource,
+        order: &BlankOrder,
+        landmarks: &Landmarks,
+    ) -> Result<Blanking, FormatError> {
+        let mut eraser = Eraser {
+            reader: self.syntax.reader(&order.fields)?,
+            eraser: self.syntax.eraser(&order.action),
+            subjects: &order.subjects,
+            found: Found::default(),
+        };
+        let stretches = near::around(&order.rows, landmarks);
+        let mut records = self.records(source.clone())?;
+        if let Some(header) = records.header()? {
+            eraser.header(header.text)?;
         }
-        let digest = hash.finalize().into();
-        Ok(Fingerprint { rows: records.rows(), digest, unerased: RowCount(unerased) })
+        let mut ordered = order.rows.iter().peekable();
+        let (mut patches, mut blanked, mut unmatched) = (Vec::new(), Vec::new(), Vec::new());
+        for stretch in &stretches {
+            records.go_to(stretch)?;
+            while let Some(&wanted) = ordered.peek().filter(|wanted| stretch.contains(**wanted)) {
+                let Some(record) = records.next()? else { break };
+                let Some(row) = record.row.filter(|row| *row == wanted) else { continue };
+                ordered.next();
+                match eraser.erase(&record, row)? {
+                    Some(bytes) => {
+                        patches.push(patch(&record, bytes));
+                        blanked.push(row);
+                    }
+                    None => unmatched.push(row),
+                }
+            }
+        }
+        unmatched.extend(ordered);
+        let Some(blanked) = RowSet::new(blanked) else {
+            return Ok(Blanking::nothing(unmatched));
+        };
+        let blanking = Blanking { blanked: Some(blanked), ..Blanking::nothing(unmatched) };
+        self.answer(source, blanking, (patches, stretches, landmarks))
+    }
+
+    /// Adds the edit and what it touches to the answer.
+    fn answer(
+        &self,
+        source: &SharedSource,
+        blanking: Blanking,
+        (patches, stretches, landmarks): (Vec<Patch>, Vec<Stretch>, &Landmarks),
+    ) -> Result<Blanking, FormatError> {
+        let landmarks = Shift::new(&patches).landmarks(landmarks);
+        if self.compression != Compression::None {
+            let edit = self.edit(source.clone(), KnownPatches::new(patches))?;
+            return Ok(Blanking { edit: Some(edit), way: Way::Members, landmarks, ..blanking });
+        }
+        let after = Extent::new(Shift::new(&patches).stretches(&stretches));
+        let edit = Some(known(patches, source));
+        let before = Extent::new(stretches);
+        Ok(Blanking { edit, way: Way::Rows, before, after, landmarks, ..blanking })
     }
 }
 

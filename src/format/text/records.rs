@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::domain::dataset::Compression;
+use crate::domain::landmark::Landmark;
 use crate::domain::row::{RowCount, RowNumber};
 use crate::format::compression::{Content, Input, MemberStart, PIECE_BYTES};
 use crate::format::{FormatError, LONGEST_RECORD_BYTES, Source};
@@ -18,6 +19,11 @@ pub(in crate::format) trait Cutter: Send + 'static {
     ///
     /// [`Broken`] where no record can be made of what is there, nor of anything after it.
     fn cut(&mut self, window: &[u8], ended: bool) -> Result<Option<Cut>, Broken>;
+
+    /// Whether the next record is the header.
+    fn awaits_header(&self) -> bool {
+        false
+    }
 
     /// Forgets how far a record was searched for its end: its window is not the last one, longer.
     fn restart(&mut self);
@@ -122,6 +128,42 @@ impl<S: Source, C: Cutter> Records<S, C> {
     /// How many rows came so far.
     pub(in crate::format) fn rows(&self) -> RowCount {
         RowCount(self.rows)
+    }
+
+    /// The header, if one is to come; then it is read.
+    ///
+    /// # Errors
+    ///
+    /// As `next`.
+    pub(in crate::format) fn header(&mut self) -> Result<Option<Record<'_>>, FormatError> {
+        if self.cutter.awaits_header() { self.next() } else { Ok(None) }
+    }
+
+    /// Goes on at a place further on, where this row begins.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`] where the content ends before that place, or cannot be read.
+    pub(in crate::format) fn skip_to(&mut self, place: Landmark) -> Result<(), FormatError> {
+        let buffered = (self.buffer.len() - self.at) as u64;
+        if place.byte > self.offset.saturating_add(buffered) && self.content.seek(place.byte) {
+            self.buffer.clear();
+            (self.at, self.offset) = (0, place.byte);
+        }
+        while self.offset < place.byte {
+            if self.at == self.buffer.len() {
+                self.fill()?;
+            }
+            let left = usize::try_from(place.byte - self.offset).unwrap_or(usize::MAX);
+            let step = left.min(self.buffer.len() - self.at);
+            if step == 0 {
+                return Err(self.unreadable(Broken { reason: "the content ends early", at: 0 }));
+            }
+            self.consume(step);
+        }
+        self.cutter.restart();
+        self.rows = place.row.0;
+        Ok(())
     }
 
     /// The next record that is a header or a row.
