@@ -148,6 +148,7 @@ mod tests {
     };
     use crate::domain::field::{BoundFields, IdentifierField};
     use crate::domain::identifier::{DigestKey, IdentifierType, Namespace};
+    use crate::domain::stretch::Extent;
     use crate::format::{BlankOrder, Blanking, Compaction, Format, ScanSink, Source};
 
     /// A format whose compaction writes what it should not.
@@ -175,12 +176,13 @@ mod tests {
             Ok(Compaction { edit: Some(Edit::bytes(self.written.clone())), dropped })
         }
 
-        fn fingerprint(
+        fn fingerprint_within(
             &self,
             source: &dyn Source,
             except: Except<'_>,
+            extent: &Extent,
         ) -> Result<Fingerprint, FormatError> {
-            self.format.fingerprint(source, except)
+            self.format.fingerprint_within(source, except, extent)
         }
     }
 

@@ -144,7 +144,7 @@ async fn a_stop_ends_between_two_objects() {
         let asked = stop.clone();
         let script = Script::new(at, Event::Meddle(Box::new(move || asked.request())));
         let approved = world.approve(&plan, Vec::new()).await;
-        let options = ExecuteOptions { concurrency: 1, stop };
+        let options = ExecuteOptions { concurrency: 1, stop, ..ExecuteOptions::default() };
         let stopped = execute(&world.tools(&script), approved, options).await.expect("no fault");
         interrupted += u64::from(stopped.is_interrupted());
         assert!(stopped.failed().next().is_none(), "a stop fails nothing");

@@ -9,6 +9,7 @@ use crate::domain::dataset::Compression;
 use crate::domain::edit::Segment;
 use crate::domain::field::{Digested, IdentifierField};
 use crate::domain::identifier::{DigestKey, IdentifierDigest, IdentifierType, Namespace};
+use crate::domain::landmark::Landmarks;
 use crate::domain::posting::{RowGap, RowPosting};
 use crate::domain::row::{RowNumber, RowSet};
 use crate::format::text::{Cutter as _, Kind, Text};
@@ -74,6 +75,7 @@ fn blanking(dialect: Dialect, text: &str, rows: &[u64], action: EraseAction) -> 
         fields: fields(&["id", "1"]),
         subjects: Arc::new(HashSet::from([digest(b"a")])),
         action,
+        landmarks: Landmarks::default(),
     };
     let source: SharedSource = Arc::new(Bytes::copy_from_slice(text.as_bytes()));
     format(dialect).blank(source, &order).expect("readable")

@@ -10,6 +10,7 @@ use crate::domain::dataset::Compression;
 use crate::domain::edit::Segment;
 use crate::domain::field::{Digested, IdentifierField, Step};
 use crate::domain::identifier::{DigestKey, IdentifierDigest, IdentifierType, Namespace};
+use crate::domain::landmark::Landmarks;
 use crate::domain::posting::{RowGap, RowPosting};
 use crate::domain::row::{RowNumber, RowSet};
 use crate::format::text::Text;
@@ -94,6 +95,7 @@ fn erased_of(line: &str, action: EraseAction, fields: &BoundFields) -> String {
         fields: fields.clone(),
         subjects: Arc::new(HashSet::from([text("a")])),
         action,
+        landmarks: Landmarks::default(),
     };
     let source: SharedSource = Arc::new(Bytes::copy_from_slice(line.as_bytes()));
     let edit = format().blank(source, &order).expect("readable").edit.expect("it matches");
@@ -348,6 +350,7 @@ fn an_erasure_that_would_leave_the_subject_is_refused() {
             fields: fields(&["id", "deep.id"], IdentifierType::String),
             subjects: Arc::new(HashSet::from([text("a")])),
             action,
+            landmarks: Landmarks::default(),
         };
         let refused = format().blank(Arc::new(line.clone()), &order).expect_err("it is refused");
         assert!(refused.to_string().contains("would stay"), "{refused}");
@@ -362,6 +365,7 @@ fn an_ordered_gap_is_unmatched() {
         fields: fields(&["id"], IdentifierType::String),
         subjects: Arc::new(HashSet::from([text("a")])),
         action: EraseAction::default(),
+        landmarks: Landmarks::default(),
     };
     let source: SharedSource = Arc::new(Bytes::from_static(b"{\"id\":\"a\"}\n{\"id\":\"a\"\n\n"));
     let blanking = format().blank(source, &order).expect("readable");

@@ -40,6 +40,7 @@ fn order(user: &str, rows: &[u64]) -> BlankOrder {
         fields: fields(),
         subjects: Arc::new(HashSet::from([digest(user)])),
         action: EraseAction::default(),
+        landmarks: Landmarks::default(),
     }
 }
 

@@ -105,6 +105,7 @@ async fn an_object_without_the_subjects_is_not_written() {
     let erased = Outcome::Erased {
         rewrite: None,
         rows: lacuna::domain::row::RowCount(0),
+        effort: None,
         expunged: Vec::new(),
         retained: Vec::new(),
     };

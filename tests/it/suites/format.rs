@@ -13,6 +13,7 @@ use lacuna::domain::field::{BoundFields, Digested, IdentifierField};
 use lacuna::domain::identifier::{
     DigestKey, IdentifierDigest, IdentifierType, Namespace, RawValue,
 };
+use lacuna::domain::landmark::Landmarks;
 use lacuna::domain::posting::{RowGap, RowPosting};
 use lacuna::domain::row::{RowCount, RowNumber, RowSet};
 use lacuna::format::detect::{self, Opened};
@@ -113,6 +114,7 @@ fn order(users: &[&str], rows: impl IntoIterator<Item = u64>) -> BlankOrder {
         fields: fields(),
         subjects: Arc::new(users.iter().map(|user| digest(user)).collect::<HashSet<_>>()),
         action: EraseAction::default(),
+        landmarks: Landmarks::default(),
     }
 }
 
@@ -384,6 +386,7 @@ fn work_on_anything(fixture: &Fixture, bytes: &[u8]) {
         fields: fields(),
         subjects: Arc::new(HashSet::from([subject])),
         action: EraseAction::default(),
+        landmarks: Landmarks::default(),
     };
     let blanking = opened.format.blank(source, &order).expect("it was read before");
     let new = apply(bytes, blanking.edit.expect("a row matches"));
@@ -472,6 +475,7 @@ fn other_programs_read_what_is_rewritten() {
             fields: fields(),
             subjects: Arc::new(HashSet::from([digest("u0"), digest("u2999")])),
             action: EraseAction::default(),
+            landmarks: Landmarks::default(),
         };
         let source: SharedSource = Arc::new(stored.clone());
         let edit = opened.format.blank(source, &order).expect("readable").edit.expect("a change");

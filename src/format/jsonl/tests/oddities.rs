@@ -243,6 +243,7 @@ fn check(line: &[u8], verdict: Verdict) {
         fields: fields.clone(),
         subjects: Arc::new(HashSet::from([text("a")])),
         action: keep(&[]),
+        landmarks: Landmarks::default(),
     };
     let source: SharedSource = Arc::new(Bytes::from(object.clone()));
     let blanking = format().blank(source, &order).expect("readable");

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use lacuna::domain::dataset::EraseAction;
 use lacuna::domain::field::BoundFields;
 use lacuna::domain::identifier::{IdentifierDigest, IdentifierType};
+use lacuna::domain::landmark::Landmarks;
 use lacuna::domain::row::{RowCount, RowNumber, RowSet};
 use lacuna::format::parquet::ParquetFormat;
 use lacuna::format::{BlankOrder, Blanking, Except, Format, FormatError, Source, SourceError};
@@ -481,6 +482,7 @@ fn a_wrong_index_blanks_no_stranger() {
         fields: fields(&["id"], TEXT),
         subjects: Arc::new([digest("ann", TEXT)].into()),
         action: everything(),
+        landmarks: Landmarks::default(),
     };
     let format = ParquetFormat::new();
     let wrong =
@@ -594,6 +596,7 @@ fn blank_first(file: &Bytes, fields: &BoundFields) -> Result<Blanking, FormatErr
         fields: fields.clone(),
         subjects: Arc::new([digest("ann", TEXT)].into()),
         action: everything(),
+        landmarks: Landmarks::default(),
     };
     ParquetFormat::new().blank(Arc::new(file.clone()), &order)
 }

@@ -10,6 +10,7 @@ use lacuna::domain::field::{BoundFields, FieldPath, IdentifierField};
 use lacuna::domain::identifier::{
     DigestKey, Identifier, IdentifierDigest, IdentifierType, Namespace, RawValue,
 };
+use lacuna::domain::landmark::Landmarks;
 use lacuna::domain::posting::{RowGap, RowPosting};
 use lacuna::domain::row::{RowCount, RowNumber, RowSet};
 use lacuna::format::parquet::ParquetFormat;
@@ -89,6 +90,7 @@ pub fn blank(
         fields: fields.clone(),
         subjects: Arc::new(subjects.into_iter().collect::<HashSet<_>>()),
         action,
+        landmarks: Landmarks::default(),
     };
     ParquetFormat::new().blank(Arc::new(file.clone()), &order)
 }
