@@ -18,6 +18,7 @@ use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use lacuna::domain::Timestamp;
 use lacuna::domain::dataset::{Compression, DatasetName, FormatName, ScanSettings};
 use lacuna::domain::identifier::IdentifierDigest;
+use lacuna::domain::landmark::Landmarks;
 use lacuna::domain::object::{ETag, ObjectKey, ObjectVersion, VersionId};
 use lacuna::domain::posting::{RowGaps, RowPosting, ScanOutcome, ScanSummary, ScannedObject};
 use lacuna::domain::row::{RowCount, RowNumber};
@@ -140,6 +141,7 @@ async fn erase(index: &Embedded, subjects: u64, count: u64) -> Result<()> {
                 old: posting.object,
                 erased: vec![posting.digest],
                 keeps_old: false,
+                landmarks: Landmarks::default(),
             }),
         }
     }

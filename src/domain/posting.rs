@@ -47,6 +47,16 @@ pub struct ScannedObject {
 }
 
 impl ScannedObject {
+    /// The record of the version that a rewrite made of this one, which kept all row numbers.
+    #[must_use]
+    pub fn succeeded_by(&self, new: &ObjectVersion, landmarks: &Landmarks) -> Self {
+        let mut succeeded = Self { object: new.clone(), ..self.clone() };
+        if let ScanOutcome::Indexed(summary) = &mut succeeded.outcome {
+            summary.landmarks = landmarks.clone();
+        }
+        succeeded
+    }
+
     /// Whether every row was read.
     pub fn is_whole(&self) -> bool {
         match &self.outcome {

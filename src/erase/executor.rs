@@ -340,6 +340,7 @@ impl Run {
                 new: new.clone(),
                 erased: self.plan.digests().collect(),
                 keeps_old: keeps_old || old.is_same_version(new),
+                landmarks: ending.landmarks.clone(),
             };
             metastore.succeed(&succession).await?;
         }

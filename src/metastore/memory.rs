@@ -66,11 +66,11 @@ impl Tables {
     }
 
     fn succeed(&mut self, succession: &Succession) {
-        let Succession { dataset, old, new, erased, keeps_old } = succession;
+        let Succession { dataset, old, new, erased, keeps_old, landmarks } = succession;
         if self.find(dataset, new).is_none() {
             let Some(record) = self.find(dataset, old) else { return };
             let mut record = record.clone();
-            record.scanned.object = new.clone();
+            record.scanned = record.scanned.succeeded_by(new, landmarks);
             self.records.insert(slot(dataset, new), record);
         }
         if let Some(record) = self.records.get_mut(&slot(dataset, new)) {

@@ -16,6 +16,7 @@ use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 
 use crate::domain::dataset::DatasetName;
 use crate::domain::identifier::{IdentifierDigest, KeyCheck};
+use crate::domain::landmark::Landmarks;
 use crate::domain::object::{ObjectKey, ObjectVersion};
 use crate::domain::posting::{Posting, RowPosting, ScannedObject};
 
@@ -177,6 +178,9 @@ pub struct Succession {
     pub erased: Vec<IdentifierDigest>,
     /// Whether the old version still exists.
     pub keeps_old: bool,
+    /// Where reading of the new version can begin near a row; none where that is not known. They take the
+    /// place of those of the old version, which need not be true any more.
+    pub landmarks: Landmarks,
 }
 
 /// How large an index is.

@@ -2,6 +2,7 @@
 
 use crate::domain::dataset::SupersededPolicy;
 use crate::domain::journal::{Effort, Replacement, Retained, Step};
+use crate::domain::landmark::Landmarks;
 use crate::domain::object::{ListedVersion, ObjectVersion, Standing};
 use crate::domain::plan::Reason;
 use crate::domain::row::RowCount;
@@ -31,6 +32,8 @@ pub struct Ending {
     pub rows: RowCount,
     /// What it took to write the new version, where that is known.
     pub effort: Option<Effort>,
+    /// Where reading of the new version can begin near a row; none where that is not known.
+    pub landmarks: Landmarks,
     /// Whether the index named rows of the planned version in which no subject stands. What else it says
     /// of the version may be as wrong, or right and another subject's whose digest begins alike.
     pub index_was_wrong: bool,
@@ -178,6 +181,15 @@ impl Work {
             _ => (None, RowCount(0)),
         };
         let effort = self.past.effort().filter(|_| replacement.is_some()).cloned();
-        Ending { replacement, rows, effort, index_was_wrong, expunged, retained, was_gone }
+        Ending {
+            replacement,
+            rows,
+            effort,
+            landmarks: self.landmarks.clone(),
+            index_was_wrong,
+            expunged,
+            retained,
+            was_gone,
+        }
     }
 }

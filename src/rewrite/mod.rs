@@ -128,12 +128,15 @@ struct Work {
     past: Past,
     /// What this run has written.
     seal: Option<Seal>,
+    /// Where reading of the new version can begin near a row, as far as this run knows.
+    landmarks: Landmarks,
 }
 
 impl Planned {
     /// The change as the plan says and as the notes of earlier runs tell.
     pub fn new(site: Site, change: PlannedChange, past: Past) -> Self {
-        Self(Work { site, change, past, seal: None })
+        let (seal, landmarks) = (None, Landmarks::default());
+        Self(Work { site, change, past, seal, landmarks })
     }
 }
 

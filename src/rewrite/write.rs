@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::domain::edit::{Edit, Way};
 use crate::domain::identifier::hex;
 use crate::domain::journal::Step;
+use crate::domain::landmark::Landmarks;
 use crate::domain::object::{ObjectKey, ObjectVersion};
 use crate::domain::plan::PlannedRewrite;
 use crate::domain::row::{RowCount, RowSet};
@@ -136,12 +137,12 @@ impl Work {
 
     /// Blanks, notes and writes, once.
     async fn attempt(&mut self, planned: &PlannedRewrite) -> Result<Attempt, Halt> {
-        let (edit, way, intent) = match self.prepare(planned).await? {
+        let (edit, intent, manner) = match self.prepare(planned).await? {
             Prepared::Clean => return Ok(Attempt::Clean),
             Prepared::Trouble { detail, may_pass } => {
                 return Ok(Attempt::Trouble { detail, may_pass });
             }
-            Prepared::Edit(edit, way, intent) => (edit, way, *intent),
+            Prepared::Edit(edit, intent, manner) => (edit, *intent, manner),
         };
         let lake = self.site.lake.clone();
         let seal = match Seal::of(&*lake, &planned.object, &intent.operation).await {
@@ -170,8 +171,9 @@ impl Work {
         }
         Ok(match answer {
             Ok(object) => {
-                self.past.set_effort(seal.effort(way));
+                self.past.set_effort(seal.effort(manner.way));
                 self.seal = Some(seal);
+                self.landmarks = manner.landmarks;
                 Attempt::Written(object, intent)
             }
             Err(error) => Attempt::Trouble { may_pass: may_pass(&error), detail: chain(&error) },
@@ -207,7 +209,8 @@ impl Work {
             unmatched: difference(&planned.rows, Some(&rows)),
             extent: blanking.after,
         };
-        Ok(Prepared::Edit(edit, blanking.way, Box::new(intent)))
+        let manner = Manner { way: blanking.way, landmarks: blanking.landmarks };
+        Ok(Prepared::Edit(edit, Box::new(intent), manner))
     }
 
     /// Reads all of the planned version. A subject's row that the plan does not name means that the index
@@ -252,9 +255,15 @@ impl Work {
     }
 }
 
+/// What is known of the new version before it is written, and is of use once it is.
+struct Manner {
+    way: Way,
+    landmarks: Landmarks,
+}
+
 /// What comes of preparing a write.
 enum Prepared {
-    Edit(Edit, Way, Box<Intent>),
+    Edit(Edit, Box<Intent>, Manner),
     Clean,
     Trouble { detail: String, may_pass: bool },
 }

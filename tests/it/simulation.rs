@@ -213,13 +213,13 @@ async fn an_object_that_always_fails_is_given_up() {
     let kept: Vec<_> = rewrite.rows.iter().skip(1).collect();
     rewrite.rows = lacuna::domain::row::RowSet::new(kept).expect("it had more than one row");
     for _ in 0..MOST_FAILURES {
-        let execution = world.run(&plan, &[], &Script::quiet()).await.expect("no fault");
+        let execution = world.run_deep(&plan).await;
         assert_eq!(
             (execution.failed().count(), execution.tally().erased),
             (1, plan.changes.len() as u64 - 1)
         );
     }
-    let execution = world.run(&plan, &[], &Script::quiet()).await.expect("no fault");
+    let execution = world.run_deep(&plan).await;
     let Some(Outcome::Failed { detail }) = execution.failed().map(|it| it.outcome.clone()).next()
     else {
         panic!("it failed before");

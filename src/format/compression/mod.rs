@@ -25,6 +25,9 @@ pub(super) use start::{around, begins};
 /// How many bytes are read from a source at a time.
 pub(super) const PIECE_BYTES: usize = 1 << 20;
 
+/// How many bytes are read at a time by whoever wants a row and not all of them.
+const NEAR_BYTES: usize = 128 << 10;
+
 /// Content beyond this many bytes has to be at most [`LARGEST_EXPANSION`] times as long as what is
 /// stored. Memory is bounded anyway: this bounds the time that a few kilobytes can ask for.
 const EXPANSION_FREE_BYTES: u64 = 1 << 30;
@@ -276,6 +279,7 @@ impl<S: Source> Content<S> {
             Stream::Plain { input, begun: true } if position <= input.source.size_bytes() => {
                 input.next = position;
                 input.piece = Bytes::new();
+                input.piece_bytes = input.piece_bytes.min(NEAR_BYTES);
                 self.position = position;
                 true
             }

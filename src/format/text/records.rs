@@ -143,27 +143,46 @@ impl<S: Source, C: Cutter> Records<S, C> {
     ///
     /// # Errors
     ///
-    /// [`FormatError`] where the content ends before that place, or cannot be read.
+    /// [`FormatError`] where no record begins at that place, or the content cannot be read that far.
     pub(in crate::format) fn skip_to(&mut self, place: Landmark) -> Result<(), FormatError> {
-        let buffered = (self.buffer.len() - self.at) as u64;
-        if place.byte > self.offset.saturating_add(buffered) && self.content.seek(place.byte) {
-            self.buffer.clear();
-            (self.at, self.offset) = (0, place.byte);
-        }
-        while self.offset < place.byte {
-            if self.at == self.buffer.len() {
-                self.fill()?;
+        match place.byte.checked_sub(self.offset) {
+            None => return Err(self.no_record()),
+            Some(0) => {}
+            Some(_) => {
+                self.skip_bytes(place.byte - 1)?;
+                if !matches!(self.buffer.get(self.at), Some(b'\n' | b'\r')) {
+                    return Err(self.no_record());
+                }
+                self.consume(1);
             }
-            let left = usize::try_from(place.byte - self.offset).unwrap_or(usize::MAX);
-            let step = left.min(self.buffer.len() - self.at);
-            if step == 0 {
-                return Err(self.unreadable(Broken { reason: "the content ends early", at: 0 }));
-            }
-            self.consume(step);
         }
         self.cutter.restart();
         self.rows = place.row.0;
         Ok(())
+    }
+
+    /// Goes on at this byte of the content, and has it at hand.
+    fn skip_bytes(&mut self, byte: u64) -> Result<(), FormatError> {
+        let buffered = (self.buffer.len() - self.at) as u64;
+        if byte > self.offset.saturating_add(buffered) && self.content.seek(byte) {
+            self.buffer.clear();
+            (self.at, self.offset) = (0, byte);
+        }
+        loop {
+            let left = usize::try_from(byte - self.offset).unwrap_or(usize::MAX);
+            self.consume(left.min(self.buffer.len() - self.at));
+            if self.at < self.buffer.len() {
+                return Ok(());
+            }
+            if self.ended {
+                return Err(self.no_record());
+            }
+            self.fill()?;
+        }
+    }
+
+    fn no_record(&self) -> FormatError {
+        self.unreadable(Broken { reason: "no record begins where one was said to", at: 0 })
     }
 
     /// The next record that is a header or a row.

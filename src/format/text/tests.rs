@@ -14,6 +14,7 @@ use crate::format::compression::MemberStart;
 use crate::format::{SourceError, Stopped, checked_range, detect};
 
 mod hostile;
+mod near;
 
 fn key() -> DigestKey {
     DigestKey::new([1; 32])

@@ -16,7 +16,6 @@ use super::recorder::{BUFFER, Spilled};
 use super::removal::{self, dead_item, remove_subjects};
 use super::writer::Writer;
 use crate::domain::object::ObjectVersion;
-use crate::domain::posting::ScannedObject;
 use crate::metastore::packing::PackedPosting;
 use crate::metastore::packing::subject::subject_of;
 use crate::metastore::{MetastoreError, Succession};
@@ -94,7 +93,7 @@ async fn bury(base: &Base, entry: &Entry) -> Result<bool> {
 /// says so: then it is looked at anew.
 async fn rename(base: &Base, succession: &Succession, old: &Entry) -> Result<Option<Entry>> {
     let new = &succession.new;
-    let scanned = ScannedObject { object: new.clone(), ..old.scanned.clone() };
+    let scanned = old.scanned.succeeded_by(new, &succession.landmarks);
     let slot = Slot::new(&succession.dataset, new);
     let renamed = Entry { slot, scanned, ..old.clone() };
     let is_done = if renamed.slot == old.slot {
@@ -190,7 +189,7 @@ async fn copy(
         published: about.published,
         postings: spilled.postings,
         is_miscounted: false,
-        scanned: ScannedObject { object: succession.new.clone(), ..old.scanned.clone() },
+        scanned: old.scanned.succeeded_by(&succession.new, &succession.landmarks),
     };
     publish::reveal(base, &spilled.held, &[new]).await?;
     spilled.is_published = true;

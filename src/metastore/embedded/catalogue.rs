@@ -393,8 +393,9 @@ pub(super) fn rename(
     connection: &Connection,
     dataset: i64,
     number: u64,
-    new: &ObjectVersion,
+    scanned: &ScannedObject,
 ) -> Result<()> {
+    let new = &scanned.object;
     if let Some((replaced, _)) = occupant(connection, dataset, new)?
         && replaced != number
     {
@@ -402,7 +403,8 @@ pub(super) fn rename(
     }
     connection
         .execute(
-            "UPDATE objects SET key = ?2, version = ?3, etag = ?4, size_bytes = ?5, modified_at = ?6
+            "UPDATE objects SET key = ?2, version = ?3, etag = ?4, size_bytes = ?5, modified_at = ?6,
+                                scan = ?7
              WHERE id = ?1",
             params![
                 number.cast_signed(),
@@ -410,7 +412,8 @@ pub(super) fn rename(
                 new.version.as_str(),
                 new.etag.as_str(),
                 new.size_bytes.cast_signed(),
-                new.modified_at.to_string()
+                new.modified_at.to_string(),
+                write_document(scanned)?
             ],
         )
         .map(drop)

@@ -12,7 +12,6 @@ use super::redo::{self, Pair};
 use super::run::RunWriter;
 use super::runs::{self, DEATHS};
 use super::writer::{Order, Session};
-use crate::domain::posting::ScannedObject;
 use crate::metastore::packing::PackedPosting;
 use crate::metastore::packing::subject::subject_of;
 use crate::metastore::{MetastoreError, Succession};
@@ -116,7 +115,7 @@ impl Session {
             runs::add(connection, &run, cleaned)?;
         }
         let scanned = catalogue::scanned(connection, old)?;
-        let scanned = ScannedObject { object: succession.new.clone(), ..scanned };
+        let scanned = scanned.succeeded_by(&succession.new, &succession.landmarks);
         catalogue::publish(connection, &succession.dataset, &scanned, (number, count))
     }
 }
@@ -136,7 +135,9 @@ fn settle(connection: &Connection, succession: &Succession, pairs: &mut Vec<Pair
         (None, None) => return Ok(Step::Done),
         (Some(old), None) if keeps_old(succession) => return Ok(Step::Copy(old)),
         (Some(old), None) => {
-            catalogue::rename(connection, dataset, old, new)?;
+            let scanned = catalogue::scanned(connection, old)?;
+            let scanned = scanned.succeeded_by(new, &succession.landmarks);
+            catalogue::rename(connection, dataset, old, &scanned)?;
             old
         }
         (old, Some(new)) => {

@@ -132,6 +132,7 @@ async fn a_removal_that_was_broken_off_is_carried_out() {
             new: object(key, "f"),
             erased: vec![digest(7), digest(8)],
             keeps_old: false,
+            landmarks: Landmarks::default(),
         };
         index.shared.files.fault.after(steps);
         let ended = index.succeed(&order("a")).await;
@@ -173,7 +174,14 @@ async fn a_damaged_redo_file_is_refused() {
         record(&index, "a", 900).await.expect("recorded");
         let (old, new) = (object("a", "e"), object("a", "f"));
         let erased = vec![digest(7)];
-        let order = Succession { dataset: name(), old, new, erased, keeps_old: false };
+        let order = Succession {
+            dataset: name(),
+            old,
+            new,
+            erased,
+            keeps_old: false,
+            landmarks: Landmarks::default(),
+        };
         index.shared.files.fault.after(steps);
         let ended = index.succeed(&order).await;
         assert!(ended.is_err(), "a redo file was left behind before");
@@ -220,6 +228,7 @@ async fn a_merge_that_was_overtaken_is_void() {
         new: object("a", "f"),
         erased: vec![digest(7)],
         keeps_old: false,
+        landmarks: Landmarks::default(),
     };
     index.succeed(&order).await.expect("succeeded");
     let claims = |session: &mut Session| {

@@ -207,14 +207,14 @@ pub(super) async fn rename(
     session: &Session,
     dataset: i64,
     old: &Entry,
-    new: &ObjectVersion,
+    scanned: &ScannedObject,
 ) -> Attempt<()> {
+    let new = &scanned.object;
     if let Some(replaced) = occupant(session, dataset, new).await?
         && replaced.id != old.id
     {
         bury(session, &[replaced.id]).await?;
     }
-    let scanned = ScannedObject { object: new.clone(), ..old.scanned.clone() };
     let sql =
         "UPDATE lacuna_objects SET key = $2, version = $3, etag = $4, scan = $5 WHERE id = $1";
     let values: super::pool::Values<'_> = &[
@@ -222,7 +222,7 @@ pub(super) async fn rename(
         &new.key.as_bytes(),
         &new.version.as_str(),
         &new.etag.as_str(),
-        &document(&scanned)?,
+        &document(scanned)?,
     ];
     session.execute(sql, values).await.map(drop)
 }

@@ -61,7 +61,8 @@ impl Succeed<'_> {
                 self.share(session, dataset, &old_entry).await
             }
             (Some(old_entry), None) => {
-                catalogue::rename(session, dataset, &old_entry, new).await?;
+                let scanned = self.succeeded(&old_entry);
+                catalogue::rename(session, dataset, &old_entry, &scanned).await?;
                 self.drop_erased(session, &old_entry).await
             }
         }
@@ -75,6 +76,10 @@ fn keeps_old(succession: &Succession) -> bool {
 }
 
 impl Succeed<'_> {
+    fn succeeded(&self, old: &Entry) -> ScannedObject {
+        old.scanned.succeeded_by(&self.succession.new, &self.succession.landmarks)
+    }
+
     fn erased(&self) -> Vec<u64> {
         let mut erased: Vec<u64> = self.succession.erased.iter().map(subject_of).collect();
         erased.sort_unstable();
@@ -89,7 +94,7 @@ impl Succeed<'_> {
         if let Some(replaced) = catalogue::occupant(session, dataset, new).await? {
             catalogue::bury(session, &[replaced.id]).await?;
         }
-        let scanned = ScannedObject { object: new.clone(), ..old.scanned.clone() };
+        let scanned = self.succeeded(old);
         let sql = "INSERT INTO lacuna_objects
                        (id, dataset, key, version, etag, state, shares, postings, scan)
                    VALUES ($1, $2, $3, $4, $5, 1, $6, $7, $8)";

@@ -4,7 +4,6 @@ use lacuna::domain::journal::Outcome;
 use lacuna::domain::row::{RowNumber, RowSet};
 use lacuna::metastore::Metastore as _;
 
-use super::faults::Script;
 use super::finish;
 use super::world::{Shape, World};
 
@@ -70,7 +69,7 @@ async fn rows_that_the_index_missed_need_another_approval() {
                 wrong.push(change.key.clone());
             }
         }
-        let execution = world.run(&plan, &[], &Script::quiet()).await.expect("no fault");
+        let execution = world.run_deep(&plan).await;
         for ended in &execution.changes {
             let known = world.known.iter().find(|known| known.object.key == ended.key);
             let known = known.expect("it is known");

@@ -321,11 +321,26 @@ impl World {
         except: &[ObjectKey],
         script: &Arc<Script>,
     ) -> Result<Execution, EraseError> {
+        self.run_with(plan, except, (script, false)).await
+    }
+
+    /// Reads every object whole.
+    pub async fn run_deep(&self, plan: &ErasurePlan) -> Execution {
+        let execution = self.run_with(plan, &[], (&Script::quiet(), true)).await;
+        execution.expect("no fault")
+    }
+
+    async fn run_with(
+        &self,
+        plan: &ErasurePlan,
+        except: &[ObjectKey],
+        (script, is_deep): (&Arc<Script>, bool),
+    ) -> Result<Execution, EraseError> {
         let except = except
             .iter()
             .map(|key| Exception { dataset: self.dataset.name.clone(), key: key.clone() });
         let approved = self.approve(plan, except.collect()).await;
-        let options = ExecuteOptions { concurrency: 1, ..ExecuteOptions::default() };
+        let options = ExecuteOptions { concurrency: 1, is_deep, ..ExecuteOptions::default() };
         execute(&self.tools(script), approved, options).await
     }
 

@@ -57,6 +57,7 @@ macro_rules! metastore_suite {
             removing: what_is_forgotten_is_gone,
             removing: only_the_named_version_is_forgotten,
             removing: a_rewrite_moves_the_postings,
+            removing: a_rewrite_has_landmarks_of_its_own,
             removing: a_kept_version_keeps_its_postings,
             removing: a_rewrite_in_place_leaves_no_old_version,
             removing: a_succession_may_be_repeated,

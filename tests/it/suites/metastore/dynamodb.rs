@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::TryStreamExt as _;
 use lacuna::clock::Clock;
+use lacuna::domain::landmark::Landmarks;
 use lacuna::domain::object::ObjectKey;
 use lacuna::metastore::memory::MemoryMetastore;
 use lacuna::metastore::{Metastore, MetastoreErrorKind, Succession};
@@ -57,7 +58,14 @@ fn what_is_erased_is_no_longer_stored() {
         assert_eq!(tables.stored().await, 7000);
         let (old, new) = (object("part-9", "1", "e"), object("part-9", "2", "f"));
         let erased: Vec<_> = (9 * 700..9 * 700 + 350).map(digest).collect();
-        let order = Succession { dataset: name.clone(), old, new, erased, keeps_old: false };
+        let order = Succession {
+            dataset: name.clone(),
+            old,
+            new,
+            erased,
+            keeps_old: false,
+            landmarks: Landmarks::default(),
+        };
         metastore.succeed(&order).await.expect("succeeded");
         assert_eq!(tables.stored().await, 7000 - 350);
         let gone: Vec<_> = (0..9).map(|part| object(&format!("part-{part}"), "1", "e")).collect();
@@ -150,7 +158,14 @@ fn moves_and_removals_do_not_undo_each_other() {
             let new = object(&format!("{part:02}"), "null", "f");
             let erased = (0..33).map(|number| digest(number * 6 + part)).collect();
             let dataset = name.clone();
-            let order = Succession { dataset, old: version, new, erased, keeps_old: false };
+            let order = Succession {
+                dataset,
+                old: version,
+                new,
+                erased,
+                keeps_old: false,
+                landmarks: Landmarks::default(),
+            };
             metastore.succeed(&order).await.expect("succeeded");
         }
         recording.await.expect("no panic");
@@ -482,7 +497,8 @@ async fn change_it_all(metastore: &dyn Metastore) -> Result<(), lacuna::metastor
     let (old, new) = (object("a", "1", "e"), object("a", "2", "f"));
     let erased = [3, 4, 30].map(digest).to_vec();
     let dataset = name.clone();
-    let order = Succession { dataset, old, new, erased, keeps_old: false };
+    let order =
+        Succession { dataset, old, new, erased, keeps_old: false, landmarks: Landmarks::default() };
     metastore.succeed(&order).await?;
     metastore.forget(&name, &[object("c", "1", "e")]).await
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use lacuna::domain::field::{BoundFields, IdentifierField};
 use lacuna::domain::identifier::{DigestKey, IdentifierType, Namespace, RawValue};
+use lacuna::domain::landmark::Landmarks;
 use lacuna::metastore::embedded::{Embedded, Settings};
 use lacuna::metastore::packing::PackedPosting;
 use lacuna::metastore::packing::block::{BLOCK_BYTES, Block};
@@ -171,7 +172,14 @@ fn what_is_forgotten_leaves_no_byte() {
         metastore.forget(&name, &gone).await.expect("forgotten");
         let (old, new) = (object("part-19", "1", "e"), object("part-19", "2", "f"));
         let erased: Vec<_> = (19 * 700..19 * 700 + 350).map(digest).collect();
-        let order = Succession { dataset: name, old, new, erased, keeps_old: false };
+        let order = Succession {
+            dataset: name,
+            old,
+            new,
+            erased,
+            keeps_old: false,
+            landmarks: Landmarks::default(),
+        };
         metastore.succeed(&order).await.expect("succeeded");
         let erased = 19 * 700..19 * 700 + 350;
         metastore.settle().await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
+use lacuna::domain::landmark::Landmarks;
 use lacuna::domain::object::ObjectVersion;
 use lacuna::domain::posting::RowPosting;
 use lacuna::metastore::memory::MemoryMetastore;
@@ -74,7 +75,14 @@ pub(super) async fn apply(metastore: &dyn Metastore, name: &str, call: &Call) {
         }
         Call::Succeed { old, new, erased, keeps_old } => {
             let erased = erased.into_iter().map(digest).collect();
-            let succession = Succession { dataset: name, old, new, erased, keeps_old };
+            let succession = Succession {
+                dataset: name,
+                old,
+                new,
+                erased,
+                keeps_old,
+                landmarks: Landmarks::default(),
+            };
             metastore.succeed(&succession).await.expect("succeeded");
         }
         Call::Forget(versions) => metastore.forget(&name, &versions).await.expect("forgotten"),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
+use lacuna::domain::landmark::Landmarks;
 use lacuna::domain::object::ObjectKey;
 use lacuna::metastore::postgres::{Postgres, PostgresSettings};
 use lacuna::metastore::{Metastore, MetastoreErrorKind, ObjectPostings, Succession};
@@ -105,7 +106,14 @@ fn what_is_erased_is_no_longer_stored() {
         assert_eq!(number(&client, STORED).await, 7000);
         let (old, new) = (object("part-9", "1", "e"), object("part-9", "2", "f"));
         let erased: Vec<_> = (9 * 700..9 * 700 + 350).map(digest).collect();
-        let order = Succession { dataset: name.clone(), old, new, erased, keeps_old: false };
+        let order = Succession {
+            dataset: name.clone(),
+            old,
+            new,
+            erased,
+            keeps_old: false,
+            landmarks: Landmarks::default(),
+        };
         metastore.succeed(&order).await.expect("succeeded");
         assert_eq!(number(&client, STORED).await, 7000 - 350);
         let gone: Vec<_> = (0..9).map(|part| object(&format!("part-{part}"), "1", "e")).collect();
@@ -133,7 +141,14 @@ fn kept_versions_share_what_is_stored() {
         for (at, erased) in [(0, [5, 6]), (1, [6, 7])] {
             let (old, new) = (versions[at].clone(), versions[at + 1].clone());
             let erased = erased.map(digest).to_vec();
-            let order = Succession { dataset: name.clone(), old, new, erased, keeps_old: true };
+            let order = Succession {
+                dataset: name.clone(),
+                old,
+                new,
+                erased,
+                keeps_old: true,
+                landmarks: Landmarks::default(),
+            };
             metastore.succeed(&order).await.expect("succeeded");
         }
         assert_eq!(number(&client, STORED).await, 3000, "nothing is stored twice");

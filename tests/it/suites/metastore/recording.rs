@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use futures::TryStreamExt as _;
 use futures::future::try_join_all;
 use lacuna::domain::identifier::{DigestKey, IdentifierDigest};
+use lacuna::domain::landmark::Landmarks;
 use lacuna::domain::object::ObjectKey;
 use lacuna::domain::posting::{RowGap, RowPosting, ScanOutcome};
 use lacuna::domain::row::RowNumber;
@@ -323,7 +324,14 @@ pub(super) async fn every_posting_of_a_version_is_told(storage: &dyn Storage) {
     metastore.forget(&name, &[object("gone", "null", "e")]).await.expect("forgotten");
     let (old, new) = (object("a", "v1", "e"), object("a", "v3", "f"));
     let erased = vec![digest(7)];
-    let order = Succession { dataset: name.clone(), old, new, erased, keeps_old: true };
+    let order = Succession {
+        dataset: name.clone(),
+        old,
+        new,
+        erased,
+        keeps_old: true,
+        landmarks: Landmarks::default(),
+    };
     metastore.succeed(&order).await.expect("succeeded");
 
     let asked = [

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use lacuna::domain::landmark::{Landmark, Landmarks};
 use lacuna::domain::object::ObjectVersion;
 use lacuna::domain::posting::RowPosting;
+use lacuna::domain::row::RowNumber;
 use lacuna::metastore::{Metastore, Succession};
 
 use super::{Storage, dataset, digest, indexed, listing, lookup, object, posting, record, rows};
@@ -15,6 +17,7 @@ fn succession(old: &ObjectVersion, new: &ObjectVersion, erased: &[u64]) -> Succe
         new: new.clone(),
         erased: erased.iter().copied().map(digest).collect(),
         keeps_old: false,
+        landmarks: Landmarks::default(),
     }
 }
 
@@ -74,6 +77,26 @@ pub(super) async fn a_rewrite_moves_the_postings(storage: &dyn Storage) {
     metastore.succeed(&succession(&old, &new, &[1, 4])).await.expect("succeeded");
     assert_eq!(all_rows(storage).await, ["2: a@v2/e2: [1]", "3: a@v2/e2: [2]"]);
     assert_eq!(listing(&*metastore, &dataset("d")).await, [indexed(&new, 10)]);
+}
+
+/// Where rows begin in the old version need not be where they begin in the new one.
+pub(super) async fn a_rewrite_has_landmarks_of_its_own(storage: &dyn Storage) {
+    let landmarks = |byte| {
+        let rows = vec![Landmark { row: RowNumber(7), byte }];
+        Landmarks { rows, ..Landmarks::default() }
+    };
+    let [old, new, newest] = ["v1", "v2", "v3"].map(|version| object("a", version, "e"));
+    let metastore = storage.open();
+    let first = indexed(&old, 10).succeeded_by(&old, &landmarks(1 << 20));
+    record(&*metastore, &dataset("d"), first.clone(), &postings()).await.expect("recorded");
+    let order = succession(&old, &new, &[1]);
+    let order = Succession { keeps_old: true, landmarks: landmarks(2 << 20), ..order };
+    metastore.succeed(&order).await.expect("succeeded");
+    let order = Succession { landmarks: landmarks(3 << 20), ..succession(&new, &newest, &[1]) };
+    metastore.succeed(&order).await.expect("succeeded");
+    let mut found = listing(&*storage.open(), &dataset("d")).await;
+    found.sort_by(|left, right| left.object.version.as_str().cmp(right.object.version.as_str()));
+    assert_eq!(found, [first, indexed(&newest, 10).succeeded_by(&newest, &landmarks(3 << 20))]);
 }
 
 pub(super) async fn a_kept_version_keeps_its_postings(storage: &dyn Storage) {

@@ -53,6 +53,7 @@ async fn load(metastore: &Embedded, number: u64) {
             new: version(number, "f"),
             erased: vec![digest(subject_in(number, 0))],
             keeps_old: false,
+            landmarks: Landmarks::default(),
         };
         metastore.succeed(&order).await.expect("succeeded");
         tell(&format!("erased {number}\n"));

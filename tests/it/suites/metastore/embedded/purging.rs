@@ -11,6 +11,7 @@ fn succession(old: &str, new: &str, erased: &[u64]) -> Succession {
         new: object("a", "null", new),
         erased: erased.iter().copied().map(digest).collect(),
         keeps_old: false,
+        landmarks: Landmarks::default(),
     }
 }
 
@@ -104,6 +105,7 @@ fn erasing_beside_merges_ends_like_the_books() {
                 new: version(of, last + 1000),
                 erased: erased.iter().copied().map(digest).collect(),
                 keeps_old: false,
+                landmarks: Landmarks::default(),
             };
             metastore.succeed(&order).await.expect("succeeded");
             rounds.insert(of, last + 1000);
@@ -153,6 +155,7 @@ fn successions_of_the_same_moment_share_their_work() {
                 new: version(part, "f"),
                 erased: (0..1000).map(|number| digest(number * 5)).collect(),
                 keeps_old: part == 5,
+                landmarks: Landmarks::default(),
             })
             .collect();
         let done = orders.iter().map(|order| metastore.succeed(order));
