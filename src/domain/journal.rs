@@ -114,16 +114,41 @@ pub enum Outcome {
     },
 }
 
-/// What a rewrite took.
+/// What the change of one object took, from the first look at it to the last, as counted at the client.
+/// In the note of the rewrite: what it took until then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effort {
     /// How the new version came about.
     #[serde(flatten)]
     pub way: Way,
-    /// Bytes of the old version that the store took over.
+    /// Bytes that the store copied by itself.
     pub copied_bytes: u64,
-    /// Bytes that were written.
+    /// Bytes that were sent to the store. They may be more than are new: a part of an upload has a least
+    /// size.
     pub written_bytes: u64,
+    /// Bytes that were read from the store, to make the new version and to compare it.
+    #[serde(default)]
+    pub read_bytes: u64,
+    /// How often the store was asked for something.
+    #[serde(default)]
+    pub requests: u64,
+}
+
+impl Effort {
+    /// The same way, and what an earlier run took on top. Its note tells of all it took until the new
+    /// version was there.
+    #[must_use]
+    pub fn with(mut self, earlier: &Self) -> Self {
+        for (mine, theirs) in [
+            (&mut self.copied_bytes, earlier.copied_bytes),
+            (&mut self.written_bytes, earlier.written_bytes),
+            (&mut self.read_bytes, earlier.read_bytes),
+            (&mut self.requests, earlier.requests),
+        ] {
+            *mine = mine.saturating_add(theirs);
+        }
+        self
+    }
 }
 
 /// A version and the one that took its place.

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::Timestamp;
 use super::coverage::Coverage;
 use super::dataset::{Compression, DatasetName, EraseAction, FormatName, SupersededPolicy};
+use super::edit::Way;
 use super::identifier::{IdentifierDigest, KeyCheck, hex, unhex};
 use super::object::{ObjectKey, ObjectVersion};
 use super::request::Mask;
@@ -176,6 +177,23 @@ pub struct PlannedRewrite {
     pub rows: RowSet,
     /// How many of them are whose, by ordinal; a row of two subjects counts for both.
     pub subjects: Vec<SubjectRows>,
+    /// What it will take, about. Plans of former versions do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
+}
+
+/// What a rewrite will take, reckoned from what the index knows: rather too much than too little.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// How the new version is expected to come about.
+    #[serde(flatten)]
+    pub way: Way,
+    /// Bytes to write anew.
+    pub written_bytes: u64,
+    /// Bytes that the store copies.
+    pub copied_bytes: u64,
+    /// Requests, those of reading and comparing included.
+    pub requests: u64,
 }
 
 /// How many rows of an object are one subject's.

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use crate::domain::coverage::GapKind;
-use crate::domain::dataset::SupersededPolicy;
+use crate::domain::dataset::{Compression, FormatName, SupersededPolicy};
+use crate::domain::edit::Way;
 use crate::domain::object::{ObjectKey, ObjectVersion, Standing};
 use crate::domain::plan::{
     ErasurePlan, OutOfReach, PLAN_SCHEMA, PlannedChange, PlannedExpunge, PlannedRewrite, Reason,
@@ -261,6 +262,7 @@ impl<'a> Checker<'a> {
             ),
             _ => self.fatal(format_args!("{key}: rewrites what cannot be read")),
         }
+        self.estimate(rewrite);
         let expected = rows_of(version);
         self.require(
             rewrite.rows.iter().eq(expected.iter().copied()),
@@ -273,6 +275,28 @@ impl<'a> Checker<'a> {
             rewrite.subjects.iter().map(|it| (it.ordinal, it.rows)).eq(by_subject),
             format_args!("{key}: its rows are other subjects'"),
         );
+    }
+
+    /// An estimate is no promise; but it speaks of all bytes, and of a way that is open to the object.
+    fn estimate(&mut self, rewrite: &PlannedRewrite) {
+        let key = &rewrite.object.key;
+        let Some(estimate) = &rewrite.estimate else {
+            return self.fatal(format_args!("{key}: what it will take is not reckoned"));
+        };
+        let bytes = estimate.written_bytes.checked_add(estimate.copied_bytes);
+        self.require(
+            bytes == Some(rewrite.object.size_bytes),
+            format_args!("{key}: other bytes are reckoned with than it has"),
+        );
+        let is_parquet = rewrite.format == FormatName::Parquet;
+        let is_plain = rewrite.compression == Compression::None;
+        let is_open = match &estimate.way {
+            Way::Rows => !is_parquet && is_plain,
+            Way::Blocks | Way::Members => !is_parquet && !is_plain,
+            Way::Pages | Way::Chunks { .. } => is_parquet,
+            Way::Object { .. } => estimate.copied_bytes == 0,
+        };
+        self.require(is_open, format_args!("{key}: is reckoned to be rewritten in another way"));
     }
 
     fn expunge(

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::dataset::DatasetName;
-use crate::domain::journal::{Outcome, Retained};
+use crate::domain::journal::{Effort, Outcome, Retained};
 use crate::domain::object::ObjectKey;
 use crate::domain::plan::{ErasurePlan, PlanId};
 use crate::domain::row::RowCount;
 use crate::rewrite::Ending;
+
+use super::report::wording;
 
 /// What came of a run over a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,18 @@ pub struct Tally {
     pub expunged: u64,
     /// Versions with the subjects' rows that are still there.
     pub retained: u64,
+    /// What it took, in bytes that were sent to the lakes; as of those below, of changes that tell.
+    #[serde(default)]
+    pub written_bytes: u64,
+    /// Bytes that the lakes copied by themselves.
+    #[serde(default)]
+    pub copied_bytes: u64,
+    /// Bytes that were read.
+    #[serde(default)]
+    pub read_bytes: u64,
+    /// Requests to the lakes.
+    #[serde(default)]
+    pub requests: u64,
 }
 
 /// A change as a run leaves it.
@@ -160,17 +174,36 @@ impl Tally {
     /// Counts one more outcome.
     pub(super) fn add(&mut self, outcome: &Outcome) {
         match outcome {
-            Outcome::Erased { rewrite, rows, expunged, retained, .. } => {
+            Outcome::Erased { rewrite, rows, expunged, retained, effort } => {
                 self.erased += 1;
                 self.rows.0 += rows.0;
                 self.size_bytes += rewrite.as_ref().map_or(0, |it| it.new.size_bytes);
                 self.expunged += expunged.len() as u64;
                 self.retained += retained.len() as u64;
+                effort.iter().for_each(|effort| self.add_effort(effort));
             }
             Outcome::Drifted => self.drifted += 1,
             Outcome::Gone => self.gone += 1,
             Outcome::Excepted => self.excepted += 1,
             Outcome::Failed { .. } => self.failed += 1,
         }
+    }
+
+    fn add_effort(&mut self, effort: &Effort) {
+        for (sum, more) in [
+            (&mut self.written_bytes, effort.written_bytes),
+            (&mut self.copied_bytes, effort.copied_bytes),
+            (&mut self.read_bytes, effort.read_bytes),
+            (&mut self.requests, effort.requests),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+
+    /// What it took, in words: `12.3 MiB written, 980 MiB copied by the store, 41 requests`.
+    pub fn effort(&self) -> Option<String> {
+        let Self { written_bytes, copied_bytes, read_bytes, requests, .. } = *self;
+        let effort = (written_bytes, copied_bytes, read_bytes, requests);
+        (requests > 0).then(|| wording::effort(effort))
     }
 }

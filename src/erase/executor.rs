@@ -20,6 +20,7 @@ use crate::domain::object::ObjectVersion;
 use crate::domain::observe::{Event, Stop};
 use crate::domain::plan::{ErasurePlan, PlanId, PlannedChange};
 use crate::domain::posting::{ScanOutcome, ScannedObject};
+use crate::lake::count::{Meter, metered};
 use crate::lake::probe::ensure_conditional_writes;
 use crate::lake::{Estate, Versioning};
 use crate::ledger::Lease;
@@ -271,8 +272,10 @@ impl Run {
             Ok(capabilities) => capabilities,
             Err(error) => return Ok(Handled::failed(error.to_string())),
         };
+        let meter = Meter::default();
         let site = Site {
-            lake: estate.lake.clone(),
+            lake: metered(&estate.lake, &meter),
+            meter,
             marks_operations: capabilities.marks_operations,
             keeps_versions: capabilities.versioning != Versioning::Never,
             reader: self.tools.reader(&estate.dataset),

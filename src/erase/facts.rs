@@ -15,7 +15,9 @@ use crate::domain::observe::{Event, Observer};
 use crate::domain::posting::{ScanOutcome, ScannedObject};
 use crate::domain::request::Mask;
 use crate::domain::row::RowSet;
-use crate::lake::{Attributes, Estate, LakeError, LakeErrorKind, Lock, Target, Versioning};
+use crate::lake::{
+    Attributes, Conditions, Estate, LakeError, LakeErrorKind, Lock, Target, Versioning,
+};
 use crate::metastore::{Metastore, MetastoreError};
 
 use super::lookup::{Found, FoundVersion};
@@ -67,6 +69,8 @@ pub struct DatasetFacts {
     pub policy: ErasePolicy,
     /// Whether its store keeps overwritten bytes.
     pub versioning: Versioning,
+    /// Whether its lake asks a server, and what is copied or written goes in parts of a least size.
+    pub asks_server: bool,
     /// What the index knows of it.
     pub coverage: Coverage,
     /// Objects with a row of a subject in a version, by key.
@@ -213,9 +217,8 @@ async fn gather_dataset(
 ) -> Result<DatasetFacts, FactsError> {
     let name = &tool.estate.dataset.name;
     let capabilities = tool.estate.lake.capabilities().await;
-    let versioning = capabilities
-        .map_err(|source| FactsError::Lake { dataset: name.clone(), source })?
-        .versioning;
+    let capabilities =
+        capabilities.map_err(|source| FactsError::Lake { dataset: name.clone(), source })?;
     let catalogue = read_catalogue(metastore, name, &found).await?;
     observer.event(Event::Phase {
         name: "planning",
@@ -239,7 +242,8 @@ async fn gather_dataset(
     Ok(DatasetFacts {
         name: name.clone(),
         policy: tool.estate.dataset.erase.clone(),
-        versioning,
+        versioning: capabilities.versioning,
+        asks_server: capabilities.conditions == Conditions::Server,
         coverage: tool.coverage.clone(),
         objects: objects.into_iter().filter(|object| !object.versions.is_empty()).collect(),
         unreadable: catalogue.unreadable.clone(),

@@ -20,6 +20,7 @@ pub mod report;
 pub use prepare::{PlanError, PlanPolicy, PlanTools, Prepared, prepare};
 
 pub mod certificate;
+mod estimate;
 pub mod execution;
 pub mod executor;
 mod notebook;

@@ -26,6 +26,7 @@ use crate::domain::posting::{ScanOutcome, ScanSummary, ScannedObject};
 use crate::domain::row::{RowCount, RowNumber, RowSet};
 use crate::lake::{Lock, Versioning};
 
+use super::estimate::{Lying, estimate};
 use super::facts::{Access, DatasetFacts, Facts, ObjectFacts, SubjectRowSet, VersionFacts};
 
 /// What a plan is made under.
@@ -315,6 +316,8 @@ fn rewritten(dataset: &DatasetFacts, version: &VersionFacts, summary: &ScanSumma
         return Fate::Left(archived(storage_class.as_deref()));
     }
     let Some(rows) = union(&version.rows) else { return Fate::Stays };
+    let lying = Lying { object: &version.object, summary, asks_server: dataset.asks_server };
+    let estimate = Some(estimate(lying, &rows));
     let subjects = version
         .rows
         .iter()
@@ -328,6 +331,7 @@ fn rewritten(dataset: &DatasetFacts, version: &VersionFacts, summary: &ScanSumma
         rows_total: summary.rows,
         rows,
         subjects: subjects.collect(),
+        estimate,
     };
     let kept = match dataset.policy.superseded {
         _ if !is_kept(dataset.versioning, &version.object) => None,

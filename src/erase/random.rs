@@ -161,6 +161,7 @@ fn dataset(name: &'static str) -> impl Strategy<Value = DatasetFacts> {
             name: DatasetName::new(name),
             policy: ErasePolicy { action: EraseAction::default(), superseded },
             versioning,
+            asks_server: rows % 2 == 0,
             coverage: Coverage {
                 rows: RowCount(rows),
                 gaps,

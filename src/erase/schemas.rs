@@ -21,6 +21,9 @@ fn plan_schema() -> Validator {
     validator(include_str!("../../schema/documents/plan.v1.json"))
 }
 
+/// What a document may lack: plans of former versions do not tell of it.
+const OPTIONAL: [&str; 1] = ["estimate"];
+
 /// Every way to spoil a document: a member more, a member less, a member of another type; at any depth.
 fn spoils(document: &Value) -> Vec<Value> {
     let mut spoilt = Vec::new();
@@ -38,7 +41,9 @@ fn spoils(document: &Value) -> Vec<Value> {
                     if let Some(Value::Object(members)) = less.pointer_mut(&pointer) {
                         members.remove(name);
                     }
-                    spoilt.push(less);
+                    if !OPTIONAL.contains(&name.as_str()) {
+                        spoilt.push(less);
+                    }
                     pointers.push(format!("{pointer}/{name}"));
                 }
             }

@@ -551,6 +551,7 @@ fn archived_versions_are_out_of_reach() {
             name: reviews(),
             policy: ErasePolicy::default(),
             versioning: Versioning::Enabled,
+            asks_server: false,
             coverage: Coverage::empty(reviews()),
             objects: vec![ObjectFacts { key: ObjectKey::from("a"), versions }],
             unreadable: Vec::new(),

@@ -1,4 +1,4 @@
-//! A lake that counts what is asked of it.
+//! A lake that counts what is asked of it, and a meter that whoever wants to know holds on to.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -42,6 +42,9 @@ pub struct Counts {
     pub calls: BTreeMap<Method, u64>,
     /// How many versions listings told of.
     pub listed: u64,
+    /// How many requests were made. Where a lake counts by itself these are the store's own, each sent
+    /// anew counted anew; else a call is a request.
+    pub requests: u64,
     /// How many bytes were read.
     pub read_bytes: u64,
     /// How many new bytes were written.
@@ -57,31 +60,51 @@ impl Counts {
     }
 }
 
+/// Where counts add up. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Meter(Arc<Mutex<Counts>>);
+
+impl Meter {
+    /// The counts so far.
+    pub fn counts(&self) -> Counts {
+        self.locked().clone()
+    }
+
+    /// A caller that panicked while it counted left the counts whole.
+    pub(super) fn locked(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The same lake, which counts on this meter what it is asked from now on by whoever holds the answer. Others
+/// who share the lake are not counted.
+pub fn metered(lake: &Arc<dyn Lake>, meter: &Meter) -> Arc<dyn Lake> {
+    lake.metered(meter)
+        .unwrap_or_else(|| Arc::new(Count { inner: lake.clone(), meter: meter.clone() }))
+}
+
 /// Another lake, and what was asked of it.
 #[derive(Debug)]
 pub struct Count {
     inner: Arc<dyn Lake>,
-    counts: Arc<Mutex<Counts>>,
-}
-
-/// A caller that panicked while it counted left the counts whole.
-fn locked(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
-    counts.lock().unwrap_or_else(PoisonError::into_inner)
+    meter: Meter,
 }
 
 impl Count {
     /// Counts from zero.
     pub fn new(inner: Arc<dyn Lake>) -> Self {
-        Self { inner, counts: Arc::default() }
+        Self { inner, meter: Meter::default() }
     }
 
     /// The counts so far.
     pub fn counts(&self) -> Counts {
-        locked(&self.counts).clone()
+        self.meter.counts()
     }
 
     fn called(&self, method: Method) {
-        *locked(&self.counts).calls.entry(method).or_default() += 1;
+        let mut counts = self.meter.locked();
+        *counts.calls.entry(method).or_default() += 1;
+        counts.requests += 1;
     }
 }
 
@@ -98,9 +121,9 @@ impl Lake for Count {
 
     fn list(&self, prefix: &[u8]) -> VersionStream {
         self.called(Method::List);
-        let counts = self.counts.clone();
+        let meter = self.meter.clone();
         let count = move |item: &Result<ListedVersion, LakeError>| {
-            locked(&counts).listed += u64::from(item.is_ok());
+            meter.locked().listed += u64::from(item.is_ok());
         };
         self.inner.list(prefix).inspect(count).boxed()
     }
@@ -121,20 +144,20 @@ impl Lake for Count {
         range: Range<u64>,
     ) -> Result<ByteStream, LakeError> {
         self.called(Method::Read);
-        let counts = self.counts.clone();
+        let meter = self.meter.clone();
         let pieces = self.inner.read(object, range).await?;
         let count = move |piece: &Result<bytes::Bytes, LakeError>| {
             let length = piece.as_ref().map_or(0, |piece| piece.len() as u64);
-            locked(&counts).read_bytes += length;
+            meter.locked().read_bytes += length;
         };
         Ok(pieces.inspect(count).boxed())
     }
 
     async fn write(&self, write: Write) -> Result<ObjectVersion, WriteError> {
         self.called(Method::Write);
-        let counts = self.counts.clone();
+        let meter = self.meter.clone();
         let edit = write.edit.observed(move |segment| {
-            let mut counts = locked(&counts);
+            let mut counts = meter.locked();
             let bytes = match segment {
                 Segment::Bytes(_) => &mut counts.written_bytes,
                 Segment::Copy(_) => &mut counts.copied_bytes,

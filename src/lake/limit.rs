@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::count::Meter;
 use super::{
     Attributes, ByteStream, Capabilities, Lake, LakeError, LakeErrorKind, Staging, Target,
     VersionStream, Write, WriteError,
@@ -47,14 +48,14 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(2);
 pub struct Limit {
     inner: Arc<dyn Lake>,
     gate: Arc<Gate>,
-    writes: Semaphore,
+    writes: Arc<Semaphore>,
 }
 
 impl Limit {
     /// At most `requests` at a time, and as many writes.
     pub fn new(inner: Arc<dyn Lake>, requests: NonZeroUsize) -> Self {
         let permits = requests.get().min(Semaphore::MAX_PERMITS);
-        let writes = Semaphore::new(permits.max(2));
+        let writes = Arc::new(Semaphore::new(permits.max(2)));
         Self { inner, gate: Arc::new(Gate::new(permits)), writes }
     }
 
@@ -219,6 +220,11 @@ impl Drop for Ticket {
 
 #[async_trait]
 impl Lake for Limit {
+    fn metered(&self, meter: &Meter) -> Option<Arc<dyn Lake>> {
+        let inner = self.inner.metered(meter)?;
+        Some(Arc::new(Self { inner, gate: self.gate.clone(), writes: self.writes.clone() }))
+    }
+
     fn location(&self) -> &str {
         self.inner.location()
     }

@@ -106,6 +106,12 @@ pub trait Lake: Send + Sync + fmt::Debug {
     ///
     /// [`LakeErrorKind::Locked`] where a retention or legal hold forbids it; it is never bypassed.
     async fn delete_version(&self, object: &ObjectVersion) -> Result<(), LakeError>;
+
+    /// The same lake, counting on this meter what it asks of its store; `None` where it cannot tell and a
+    /// call is as good as a request. [`count::metered`] is what callers want.
+    fn metered(&self, _meter: &count::Meter) -> Option<Arc<dyn Lake>> {
+        None
+    }
 }
 
 /// Which version of a key is meant.

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 
+use super::count::Meter;
 use super::{
     Attributes, ByteStream, Capabilities, Lake, LakeError, LakeErrorKind, Settled, Staging, Target,
     VersionStream, Write, WriteError, WriteOutcome, settle,
@@ -186,6 +187,11 @@ impl Listing {
 
 #[async_trait]
 impl Lake for Retry {
+    fn metered(&self, meter: &Meter) -> Option<Arc<dyn Lake>> {
+        let inner = self.inner.metered(meter)?;
+        Some(Arc::new(Self { inner, patience: self.patience }))
+    }
+
     fn location(&self) -> &str {
         self.inner.location()
     }

@@ -30,7 +30,7 @@ pub struct Ending {
     pub replacement: Option<Replacement>,
     /// Rows that were blanked in the current version.
     pub rows: RowCount,
-    /// What it took to write the new version, where that is known.
+    /// What the change took, where it is known how the new version came about.
     pub effort: Option<Effort>,
     /// Where reading of the new version can begin near a row; none where that is not known.
     pub landmarks: Landmarks,
@@ -180,7 +180,7 @@ impl Work {
             }
             _ => (None, RowCount(0)),
         };
-        let effort = self.past.effort().filter(|_| replacement.is_some()).cloned();
+        let effort = self.effort().filter(|_| replacement.is_some());
         Ending {
             replacement,
             rows,

@@ -18,11 +18,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::identifier::IdentifierDigest;
-use crate::domain::journal::Step;
+use crate::domain::journal::{Effort, Step};
 use crate::domain::landmark::Landmarks;
 use crate::domain::object::ObjectKey;
 use crate::domain::plan::PlannedChange;
 use crate::domain::row::RowCount;
+use crate::lake::count::Meter;
 use crate::lake::{Lake, LakeError, LakeErrorKind};
 use crate::scan::DatasetReader;
 
@@ -64,6 +65,8 @@ pub struct Site {
     pub landmarks: Landmarks,
     /// Whether every object is read whole before and after its rewrite, and not just what is touched.
     pub is_deep: bool,
+    /// What the lake counts on, for this object alone.
+    pub meter: Meter,
 }
 
 /// Takes note of how far a change is.
@@ -143,6 +146,23 @@ impl Planned {
 impl Work {
     fn key(&self) -> &ObjectKey {
         &self.change.key
+    }
+
+    /// What the change took so far, where it is known how the new version came about.
+    fn effort(&self) -> Option<Effort> {
+        let (way, earlier) = self.past.way()?;
+        let counts = self.site.meter.counts();
+        let effort = Effort {
+            way: way.clone(),
+            copied_bytes: counts.copied_bytes,
+            written_bytes: counts.written_bytes,
+            read_bytes: counts.read_bytes,
+            requests: counts.requests,
+        };
+        Some(match earlier {
+            Some(earlier) => effort.with(earlier),
+            None => effort,
+        })
     }
 
     async fn note(&self, step: Step) -> Result<(), Halt> {

@@ -1,5 +1,6 @@
 //! What earlier runs noted about a change.
 
+use crate::domain::edit::Way;
 use crate::domain::identifier::{hex, unhex};
 use crate::domain::journal::{Effort, Step};
 use crate::domain::object::ObjectVersion;
@@ -15,6 +16,7 @@ pub struct Past {
     staged: Vec<Staging>,
     rewritten: Option<(ObjectVersion, Intent)>,
     effort: Option<Effort>,
+    way: Option<Way>,
     verified: Option<ObjectVersion>,
     is_expunged: bool,
     unmatched: Option<RowSet>,
@@ -107,14 +109,17 @@ impl Past {
         self.rewritten.as_ref()
     }
 
-    /// What the write that made that version took, where it was noted.
-    pub(super) fn effort(&self) -> Option<&Effort> {
-        self.effort.as_ref()
+    /// How the new version came about, and what the run that wrote it took if it was an earlier one.
+    pub(super) fn way(&self) -> Option<(&Way, Option<&Effort>)> {
+        match &self.way {
+            Some(way) => Some((way, None)),
+            None => self.effort.as_ref().map(|effort| (&effort.way, Some(effort))),
+        }
     }
 
-    /// What the write took that is about to be noted as done.
-    pub(super) fn set_effort(&mut self, effort: Effort) {
-        self.effort = Some(effort);
+    /// How the present run made the version that is about to be noted.
+    pub(super) fn set_way(&mut self, way: Way) {
+        self.way = Some(way);
     }
 
     /// Whether this version was verified.

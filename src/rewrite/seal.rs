@@ -11,7 +11,6 @@ use futures::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::edit::{Edit, Segment};
-use crate::domain::journal::Effort;
 use crate::domain::object::ObjectVersion;
 use crate::lake::{Lake, LakeError, OperationId};
 
@@ -100,13 +99,6 @@ impl Seal {
         edit.observed(move |segment| {
             written.lock().unwrap_or_else(PoisonError::into_inner).take(segment);
         })
-    }
-
-    /// How many bytes were copied and how many written.
-    pub(super) fn effort(&self, way: crate::domain::edit::Way) -> Effort {
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let copied_bytes = written.copies.iter().map(|(range, _)| range.end - range.start).sum();
-        Effort { way, copied_bytes, written_bytes: written.size_bytes - copied_bytes }
     }
 
     /// What is wrong with the new version, if it does not hold what was written.

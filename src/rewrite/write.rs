@@ -131,8 +131,7 @@ impl Work {
         {
             return Ok(());
         }
-        let effort = self.past.effort().cloned();
-        self.note(Step::Rewritten { object: object.clone(), effort }).await
+        self.note(Step::Rewritten { object: object.clone(), effort: self.effort() }).await
     }
 
     /// Blanks, notes and writes, once.
@@ -171,7 +170,7 @@ impl Work {
         }
         Ok(match answer {
             Ok(object) => {
-                self.past.set_effort(seal.effort(manner.way));
+                self.past.set_way(manner.way);
                 self.seal = Some(seal);
                 self.landmarks = manner.landmarks;
                 Attempt::Written(object, intent)

@@ -17,7 +17,7 @@ use lacuna::domain::journal::Outcome;
 use lacuna::domain::object::ObjectKey;
 use lacuna::domain::observe::Stop;
 use lacuna::domain::plan::{ErasurePlan, Reason};
-use lacuna::erase::execution::Execution;
+use lacuna::erase::execution::{Execution, Tally};
 use lacuna::erase::executor::{ExecuteOptions, MOST_FAILURES, execute};
 use lacuna::lake::Estate;
 use lacuna::lake::LakeErrorKind;
@@ -40,6 +40,12 @@ async fn undisturbed(shape: Shape) -> (u64, Execution) {
     (script.calls(), execution)
 }
 
+/// What was done in all, without what it took: whoever was disturbed did some of it twice.
+fn done(execution: &Execution) -> Tally {
+    let tally = execution.tally();
+    Tally { written_bytes: 0, copied_bytes: 0, read_bytes: 0, requests: 0, ..tally }
+}
+
 /// Lets the event happen at every call in turn, then runs again without, and consults the oracle.
 async fn sweep(shape: Shape, event: fn() -> Event) {
     let (calls, expected) = undisturbed(shape).await;
@@ -51,7 +57,7 @@ async fn sweep(shape: Shape, event: fn() -> Event) {
         world.check_postings_outlive_rows().await;
         let execution = finish(&world, &plan).await;
         world.check_erased().await;
-        assert_eq!(execution.tally(), expected.tally(), "call {at} of {calls}");
+        assert_eq!(done(&execution), done(&expected), "call {at} of {calls}");
     }
 }
 

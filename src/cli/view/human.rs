@@ -171,6 +171,9 @@ pub(in crate::cli) fn erase(document: &Erase) -> String {
         counted(counts.erased, "object"),
         counted(counts.expunged, "superseded version"),
     );
+    if let Some(effort) = counts.effort() {
+        let _ = writeln!(text, "  {effort}");
+    }
     for (count, what) in [
         (counts.gone, "were gone already"),
         (counts.excepted, "were left out by the approver"),

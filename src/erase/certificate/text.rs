@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::domain::journal::Outcome;
+use crate::domain::journal::{Effort, Outcome};
 use crate::domain::plan::Reason;
+
+use crate::erase::report::wording;
 
 use super::{Certificate, CertifiedObject, Remaining};
 
@@ -83,6 +85,9 @@ impl Certificate {
         writeln!(text, "\nResult")?;
         writeln!(text, "  {} rows blanked in {} objects", counts.rows, counts.erased)?;
         writeln!(text, "  {} superseded versions deleted for good", counts.expunged)?;
+        if let Some(effort) = counts.effort() {
+            writeln!(text, "  {effort}")?;
+        }
         let others = [
             (counts.retained, "versions could not be deleted"),
             (counts.drifted, "objects were no longer as planned"),
@@ -132,7 +137,7 @@ fn write_object(text: &mut String, object: &CertifiedObject) -> std::fmt::Result
         Some(Outcome::Gone) => writeln!(text, "gone"),
         Some(Outcome::Excepted) => writeln!(text, "left out by the approver"),
         Some(Outcome::Failed { detail }) => writeln!(text, "failed: {detail}"),
-        Some(Outcome::Erased { rewrite, rows, expunged, retained, .. }) => {
+        Some(Outcome::Erased { rewrite, rows, expunged, retained, effort }) => {
             write!(text, "{rows} rows blanked")?;
             if let Some(rewrite) = rewrite.as_ref().filter(|it| !it.new.version.is_null()) {
                 write!(
@@ -147,9 +152,16 @@ fn write_object(text: &mut String, object: &CertifiedObject) -> std::fmt::Result
             if !retained.is_empty() {
                 write!(text, ", {} versions retained", retained.len())?;
             }
-            writeln!(text)
+            writeln!(text)?;
+            effort.iter().try_for_each(|effort| write_effort(text, effort))
         }
     }
+}
+
+fn write_effort(text: &mut String, effort: &Effort) -> std::fmt::Result {
+    let Effort { way, written_bytes, copied_bytes, read_bytes, requests } = effort;
+    let moved = wording::effort((*written_bytes, *copied_bytes, *read_bytes, *requests));
+    writeln!(text, "      {}\n      {moved}", wording::way(way))
 }
 
 fn write_remaining(text: &mut String, remaining: &Remaining) -> std::fmt::Result {

@@ -7,10 +7,11 @@ use std::fmt::{self, Write as _};
 use sha2::{Digest as _, Sha256};
 
 use super::text::shown_percent;
-use super::wording::{count, moment, number, plain, size};
+use super::wording::{self, count, moment, number, plain, size};
 use super::{PurgeReport, ReportedChange, ReportedDataset};
 use crate::domain::coverage::Coverage;
 use crate::domain::dataset::Compression;
+use crate::domain::plan::Estimate;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -104,6 +105,9 @@ impl Page {
         self.wrap("<dt>Can be approved until</dt><dd>", moment(report.expires_at), "</dd>\n");
         self.markup("</dl>\n");
         self.wrap("<p class=\"verdict\">", &report.verdict, "</p>\n");
+        if let Some(anew) = wording::anew(report.written_bytes, report.size_bytes) {
+            self.wrap("<p>", anew, "</p>\n");
+        }
     }
 
     fn warnings(&mut self, report: &PurgeReport) {
@@ -161,6 +165,9 @@ impl Page {
             "#Rows",
             "#Of",
             "Size",
+            "To write",
+            "To copy",
+            "How",
             "Format",
             "Storage class",
             "Version",
@@ -181,6 +188,7 @@ impl Page {
                 self.number(rewrite.rows.0);
                 self.number(rewrite.rows_total.0);
                 self.cell(size(rewrite.size_bytes));
+                self.estimate(rewrite.estimate.as_ref());
                 match rewrite.compression {
                     Compression::None => self.cell(rewrite.format),
                     compression => self.cell(format_args!("{}, {compression}", rewrite.format)),
@@ -190,12 +198,23 @@ impl Page {
             }
             None => self.markup(
                 "<td class=\"number\">–</td><td class=\"number\">–</td><td>–</td><td>–</td>\
-                 <td>–</td><td>–</td>",
+                 <td>–</td><td>–</td><td>–</td><td>–</td><td>–</td>",
             ),
         }
         let expunge: Vec<&str> = change.expunge.iter().map(|version| version.as_str()).collect();
         self.key(if expunge.is_empty() { "–".to_owned() } else { expunge.join(", ") });
         self.markup("</tr>\n");
+    }
+
+    /// What the rewrite will take, in three cells.
+    fn estimate(&mut self, estimate: Option<&Estimate>) {
+        let Some(Estimate { way, written_bytes, copied_bytes, requests }) = estimate else {
+            return self.markup("<td>–</td><td>–</td><td>–</td>");
+        };
+        self.cell(format_args!("about {}", size(*written_bytes)));
+        self.cell(format_args!("about {}", size(*copied_bytes)));
+        let requests = count(*requests, "request", "requests");
+        self.cell(format_args!("{}; about {requests}", wording::way(way)));
     }
 
     fn out_of_reach(&mut self, report: &PurgeReport) {

@@ -9,7 +9,8 @@ use crate::domain::coverage::Coverage;
 use crate::domain::dataset::{Compression, DatasetName, EraseAction, FormatName, SupersededPolicy};
 use crate::domain::object::{ObjectKey, ObjectVersion, VersionId};
 use crate::domain::plan::{
-    ErasurePlan, OutOfReach, PlanId, PlannedChange, PlannedRewrite, Reason, SubjectRows, Warning,
+    ErasurePlan, Estimate, OutOfReach, PlanId, PlannedChange, PlannedRewrite, Reason, SubjectRows,
+    Warning,
 };
 use crate::domain::request::Mask;
 use crate::domain::row::RowCount;
@@ -48,6 +49,9 @@ pub struct PurgeReport {
     pub versions: u64,
     /// The size of all objects that are rewritten, in bytes: what is read at most.
     pub size_bytes: u64,
+    /// What is written anew of them, in bytes, about; absent where the plan does not tell of every one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_bytes: Option<u64>,
     /// The subjects that were found.
     pub subjects: Vec<ReportedSubject>,
     /// The subjects of whom nothing was found.
@@ -136,6 +140,9 @@ pub struct ReportedRewrite {
     pub rows_total: RowCount,
     /// How many of them are whose; a row of two subjects counts for both.
     pub subjects: Vec<SubjectRows>,
+    /// What it will take, about; absent where the plan does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
 }
 
 /// Something that the plan does not reach.
@@ -183,6 +190,9 @@ impl PurgeReport {
             objects: plan.changes.len() as u64,
             versions: plan.changes.iter().map(|change| change.expunge.len() as u64).sum(),
             size_bytes: rewrites().map(|rewrite| rewrite.object.size_bytes).sum(),
+            written_bytes: rewrites()
+                .map(|rewrite| rewrite.estimate.as_ref().map(|estimate| estimate.written_bytes))
+                .sum(),
             subjects: found
                 .into_iter()
                 .map(|subject| ReportedSubject {
@@ -250,6 +260,7 @@ impl ReportedChange {
             rows: rewrite.rows.count(),
             rows_total: rewrite.rows_total,
             subjects: rewrite.subjects.clone(),
+            estimate: rewrite.estimate.clone(),
         });
         let expunge = change.expunge.iter().map(|expunge| expunge.object.version.clone());
         Self {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::coverage::{CoverageGap, GapKind};
+use crate::domain::edit::Way;
 use crate::domain::object::ObjectKey;
 use crate::domain::plan::{PlannedExpunge, PlannedSubject};
 use crate::domain::row::{RowNumber, RowSet};
@@ -110,6 +111,12 @@ fn change(dataset: &str, key: &str, rows: &[u64], expunged: usize) -> PlannedCha
         rows_total: RowCount(20_481),
         subjects: vec![SubjectRows { ordinal: 1, rows: rows.count() }],
         rows,
+        estimate: Some(Estimate {
+            way: Way::Object { because: "the \u{1b}[2J stream is one".to_owned() },
+            written_bytes: 5 << 20,
+            copied_bytes: 0,
+            requests: 61,
+        }),
     });
     let expunge = (1..=expunged)
         .rev()

@@ -5,11 +5,14 @@ use std::fmt::{self, Write as _};
 
 use crate::domain::coverage::Coverage;
 
-use super::wording::{count, moment, number, plain, size};
+use super::wording::{self, count, moment, number, plain, size};
 use super::{PurgeReport, ReportedChange, ReportedDataset};
 
 /// The widest line that is wrapped on purpose, in characters.
 const WIDTH: usize = 98;
+
+/// What stands before what the rewrite of an object will take.
+const ESTIMATE: &str = "                         ";
 
 /// How many lines of a list a terminal shows; the document has all of them.
 const LINES_SHOWN: usize = 200;
@@ -29,6 +32,9 @@ fn write_page(page: &mut String, report: &PurgeReport) -> fmt::Result {
     writeln!(page, "  expires   {}", moment(report.expires_at))?;
     writeln!(page)?;
     wrapped(page, "  ", &report.verdict)?;
+    if let Some(anew) = wording::anew(report.written_bytes, report.size_bytes) {
+        wrapped(page, "  ", &anew)?;
+    }
     write_warnings(page, report)?;
     write_not_found(page, report)?;
     write_subjects(page, report)?;
@@ -109,7 +115,11 @@ fn write_change(page: &mut String, change: &ReportedChange) -> fmt::Result {
         size(rewrite.size_bytes),
         shortened(&plain(rewrite.version.as_str())),
         change.key,
-    )
+    )?;
+    match &rewrite.estimate {
+        Some(estimate) => wrapped(page, ESTIMATE, &wording::estimate(estimate)),
+        None => Ok(()),
+    }
 }
 
 fn write_out_of_reach(page: &mut String, report: &PurgeReport) -> fmt::Result {

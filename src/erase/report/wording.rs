@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 
 use crate::domain::Timestamp;
 use crate::domain::dataset::{DatasetName, EraseAction};
+use crate::domain::edit::Way;
 use crate::domain::object::{ObjectKey, is_unprintable};
-use crate::domain::plan::{ErasurePlan, OutOfReach, Reason, Warning};
+use crate::domain::plan::{ErasurePlan, Estimate, OutOfReach, Reason, Warning};
 
 /// A number with a comma between thousands.
 pub fn number(value: u64) -> String {
@@ -42,6 +43,50 @@ pub fn size(bytes: u64) -> String {
     }
     let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
     format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// What was moved: bytes that were written, copied and read, and how many requests it took.
+pub fn effort((written, copied, read, requests): (u64, u64, u64, u64)) -> String {
+    format!(
+        "{} written, {} copied by the store, {} read, {}",
+        size(written),
+        size(copied),
+        size(read),
+        count(requests, "request", "requests"),
+    )
+}
+
+/// What a rewrite will take: `about 12.3 KiB to write, 980 MiB to copy, 41 requests: …`.
+pub fn estimate(estimate: &Estimate) -> String {
+    let Estimate { way, written_bytes, copied_bytes, requests } = estimate;
+    format!(
+        "about {} to write, {} to copy, {}: {}",
+        size(*written_bytes),
+        size(*copied_bytes),
+        count(*requests, "request", "requests"),
+        self::way(way),
+    )
+}
+
+/// How much of the objects is written anew, where that is reckoned and anything is.
+pub fn anew(written_bytes: Option<u64>, size_bytes: u64) -> Option<String> {
+    let written = written_bytes.filter(|_| size_bytes > 0)?;
+    let (written, all) = (size(written), size(size_bytes));
+    Some(format!("About {written} of {all} will be written anew; the store copies the rest."))
+}
+
+/// How a new version comes about.
+pub fn way(way: &Way) -> String {
+    match way {
+        Way::Rows => "just the changed rows".to_owned(),
+        Way::Pages => "just the pages with a changed row".to_owned(),
+        Way::Blocks => "just the compressed blocks around a changed row".to_owned(),
+        Way::Members => "just the compressed streams with a changed row".to_owned(),
+        Way::Chunks { because } => {
+            format!("the column chunks with a changed row: {}", plain(because))
+        }
+        Way::Object { because } => format!("all of the object: {}", plain(because)),
+    }
 }
 
 /// A moment to the minute, UTC.

@@ -34,7 +34,7 @@ pub struct S3Settings {
     /// long listings are then read in several ranges at once. By default nobody is trusted with it
     /// but AWS: where it is not so, keys would be lost at the seams of the ranges.
     pub lists_in_byte_order: Option<bool>,
-    /// New objects of fewer bytes are written in one request; 16 MiB, less in tests.
+    /// New objects of fewer bytes are written in one request; [`SINGLE_WRITE_LIMIT_BYTES`], less in tests.
     pub single_write_limit_bytes: u64,
 }
 
@@ -50,10 +50,13 @@ impl S3Settings {
             role_arn: None,
             bucket_owner: None,
             lists_in_byte_order: None,
-            single_write_limit_bytes: 16 << 20,
+            single_write_limit_bytes: SINGLE_WRITE_LIMIT_BYTES,
         }
     }
 }
+
+/// New objects of fewer bytes are usually written in one request.
+pub const SINGLE_WRITE_LIMIT_BYTES: u64 = 16 << 20;
 
 /// How long an answer may take to begin: joining the parts of a large upload takes minutes.
 const ANSWER_LIMIT: Duration = Duration::from_secs(300);

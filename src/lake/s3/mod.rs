@@ -37,8 +37,10 @@ mod upload;
 mod write;
 
 pub use connect::S3Settings;
+pub use connect::SINGLE_WRITE_LIMIT_BYTES;
 use encode::ListingEncoding;
 use error::{Call, On};
+pub use parts::PART_MIN_BYTES;
 
 /// The user metadata that names the operation which wrote an object.
 const OPERATION: &str = "lacuna-operation";

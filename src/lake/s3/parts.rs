@@ -12,7 +12,7 @@ use crate::domain::edit::Segment;
 const MIB: u64 = 1 << 20;
 
 /// The smallest part that is not the last.
-pub(super) const PART_MIN_BYTES: u64 = 5 * MIB;
+pub const PART_MIN_BYTES: u64 = 5 * MIB;
 
 /// The largest part.
 const PART_MAX_BYTES: u64 = 5 << 30;

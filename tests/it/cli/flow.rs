@@ -94,6 +94,7 @@ fn a_story_reads_well() {
     settings.add_filter(&id[..8], "[plan]");
     settings.add_filter(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "[time]");
     settings.add_filter(r"\d+ s ago", "[age]");
+    settings.add_filter(r"\S+ \S+ read, \d+ requests", "[size] read, [number of] requests");
     settings.add_filter(r"postings, [0-9.]+ KiB", "postings, [size]");
     settings.add_filter(r"in \d+ runs?;", "in [runs];");
     settings.add_filter(r"[0-9.]+ bytes a posting", "[bytes] a posting");

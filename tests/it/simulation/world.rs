@@ -301,6 +301,7 @@ impl World {
             rows_total: RowCount(known.owners.len() as u64),
             subjects: vec![SubjectRows { ordinal: 1, rows: rows.count() }],
             rows,
+            estimate: None,
         }
     }
 
