@@ -4,18 +4,19 @@
 //! throughput is of uncompressed bytes. One thread reads where the format reads with several.
 
 use std::io::Write as _;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use lacuna::domain::dataset::{FormatName, Reading};
-use lacuna::domain::field::{BoundFields, IdentifierField};
+use lacuna::domain::dataset::{EraseAction, FormatName, Reading};
+use lacuna::domain::field::{BoundFields, Digested, IdentifierField};
 use lacuna::domain::identifier::{DigestKey, IdentifierType, Namespace, RawValue};
+use lacuna::domain::landmark::Landmarks;
 use lacuna::domain::posting::{RowGap, RowPosting};
-use lacuna::domain::row::RowNumber;
+use lacuna::domain::row::{RowNumber, RowSet};
 use lacuna::format::detect;
-use lacuna::format::{ScanSink, Stopped};
+use lacuna::format::{BlankOrder, ScanSink, Stopped};
 use lacuna::metastore::packing::PackedPosting;
 use lacuna::metastore::packing::block::{Block, BlockBuilder};
 
@@ -139,6 +140,41 @@ fn inflate_gzip(bencher: Bencher<'_, '_>) {
     bencher.counter(BytesCount::new(jsonl().len())).bench(|| {
         let mut decoder = flate2::read::MultiGzDecoder::new(&object[..]);
         std::io::copy(&mut decoder, &mut std::io::sink()).expect("it is sound")
+    });
+}
+
+/// What the next one is spared: all of it once more.
+#[divan::bench(sample_count = 5)]
+fn deflate_gzip(bencher: Bencher<'_, '_>) {
+    bencher.counter(BytesCount::new(jsonl().len())).bench(gzip);
+}
+
+/// The edit that erases five rows, the last of them at the end: to be held against `inflate_gzip`.
+#[divan::bench]
+fn erase_rows_of_gzip_jsonl(bencher: Bencher<'_, '_>) {
+    let (object, fields) = (gzip(), field());
+    let rows = [5, ROWS / 3, ROWS / 2, ROWS * 2 / 3, ROWS - 5];
+    let field = fields.iter().next().expect("one field");
+    let subject =
+        |row: &u64| match field.digest(RawValue::Text(format!("{:022}", mixed(*row)).as_bytes())) {
+            Digested::Identifier(digest) => digest,
+            _ => unreachable!("the identifiers are sound"),
+        };
+    let order = BlankOrder {
+        rows: RowSet::new(rows.map(RowNumber)).expect("rows"),
+        subjects: Arc::new(rows.iter().map(subject).collect()),
+        fields: fields.clone(),
+        action: EraseAction::default(),
+        landmarks: Landmarks::default(),
+    };
+    let reading = Reading { format: Some(FormatName::Jsonl), ..Reading::default() };
+    let format = detect::open(&object, &reading, &fields).expect("it is sound").format;
+    bencher.counter(BytesCount::new(jsonl().len())).bench(|| {
+        let blanking = format.blank(Arc::new(object.clone()), &order).expect("it is sound");
+        assert_eq!(blanking.unmatched, []);
+        blanking
+            .edit
+            .map(|edit| edit.map(|segment| segment.map_or(0, |it| it.size_bytes())).sum::<u64>())
     });
 }
 

@@ -17,7 +17,11 @@ pub enum Way {
     /// Compressed text: just the compressed blocks around a changed row are written.
     Blocks,
     /// Compressed text: the members, frames or streams that hold a changed row are compressed anew.
-    Members,
+    Members {
+        /// Why their blocks alone could not be, lower case, without content.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        because: String,
+    },
     /// Parquet: a column chunk that holds a changed row is written anew.
     Chunks {
         /// Why its pages alone could not be, lower case, without content.

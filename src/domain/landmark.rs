@@ -20,6 +20,10 @@ pub struct Landmarks {
     /// columns were not read, so that nothing is known of them.
     #[serde(deserialize_with = "numbered", skip_serializing_if = "BTreeMap::is_empty")]
     pub columns: BTreeMap<u32, Landmarks>,
+    /// Text in gzip: the length of the content in bytes, where all of the object is one member. Its checksum
+    /// was right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member_bytes: Option<u64>,
 }
 
 /// A place at which reading can begin.

@@ -181,6 +181,9 @@ pub trait ScanSink {
     /// [`Landmarks::DISTANCE_BYTES`](crate::domain::landmark::Landmarks::DISTANCE_BYTES) or more often.
     fn landmark(&mut self, _landmark: Landmark) {}
 
+    /// All of the object is one gzip member with so much content, whose checksum is right. Told last.
+    fn one_member(&mut self, _content_bytes: u64) {}
+
     /// A page of a Parquet column begins here, with a row. Told in ascending order for each column,
     /// whose number is its place in the schema.
     fn page(&mut self, _column: u32, _page: Landmark) {}

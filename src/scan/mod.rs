@@ -255,6 +255,10 @@ impl ScanSink for Batches {
         self.notes.landmarks.push(landmark);
     }
 
+    fn one_member(&mut self, content_bytes: u64) {
+        self.notes.landmarks.member_bytes = Some(content_bytes);
+    }
+
     fn page(&mut self, column: u32, page: Landmark) {
         self.notes.landmarks.push_page(column, page);
     }
@@ -322,6 +326,10 @@ impl ScanSink for Search<'_> {
 
     fn landmark(&mut self, landmark: Landmark) {
         self.notes.landmarks.push(landmark);
+    }
+
+    fn one_member(&mut self, content_bytes: u64) {
+        self.notes.landmarks.member_bytes = Some(content_bytes);
     }
 
     fn page(&mut self, column: u32, page: Landmark) {

@@ -11,14 +11,18 @@ use super::{FormatError, Source, SourceError};
 use crate::domain::dataset::Compression;
 
 mod bzip2;
+mod deflate;
 mod gzip;
 mod lz4;
 mod recompress;
 mod snappy;
+mod splice;
 mod start;
+mod trace;
 mod zstd;
 
 pub(super) use recompress::Recompress;
+pub(super) use splice::{Answer, Hint, Touched, splice};
 use start::is_skippable;
 pub(super) use start::{around, begins};
 
@@ -137,6 +141,13 @@ impl<S: Source> Input<S> {
         }
     }
 
+    /// Goes on at another byte.
+    fn jump(&mut self, at: u64) {
+        if at != self.position() {
+            (self.next, self.piece) = (at, Bytes::new());
+        }
+    }
+
     fn consume(&mut self, bytes: usize) {
         self.piece.advance(bytes.min(self.piece.len()));
     }
@@ -194,6 +205,22 @@ impl<S: Source> Content<S> {
             Compression::Snappy => Stream::Snappy(Box::new(snappy::Chunks::new(input))),
         };
         Ok(Self { stream, first, position: first.content })
+    }
+
+    /// Makes [`Content::hint`] answer, where the compression allows an edit by blocks. Asked before the first
+    /// member is begun.
+    pub(super) fn trace(&mut self) {
+        if let Stream::Gzip(members) = &mut self.stream {
+            members.trace();
+        }
+    }
+
+    /// From where an edit of this place of the content can go on, which is in this member.
+    pub(super) fn hint(&mut self, member: MemberStart, place: u64) -> Option<Hint> {
+        match &mut self.stream {
+            Stream::Gzip(members) => Some((member, members.checkpoint(member.content, place)?)),
+            _ => None,
+        }
     }
 
     /// Goes on to the next member; `None` where the object ends.
@@ -296,6 +323,14 @@ impl<S: Source> Content<S> {
             return Err(FormatError::unreadable_at(reason, None, stored));
         }
         Ok(())
+    }
+
+    /// How much content there is, where the object ended with the trailer of the gzip member just read.
+    pub(super) fn whole_member(&self) -> Option<u64> {
+        match &self.stream {
+            Stream::Gzip(members) if members.is_unpadded() => Some(self.position),
+            _ => None,
+        }
     }
 
     /// The content offset of the next byte.

@@ -30,6 +30,7 @@ pub(super) struct Block {
 /// Reads an object in blocks.
 pub(super) struct Blocks<S> {
     content: Content<S>,
+    members: u64,
     within_member: bool,
     ended: bool,
     /// Where what is left begins in the content.
@@ -48,7 +49,7 @@ impl<S: Source> Blocks<S> {
         let input = Input::new(source, 0, BLOCK_BYTES);
         let content = Content::new(input, compression, MemberStart::default())?;
         let (within_member, ended, start, left) = (false, false, 0, Vec::new());
-        let mut blocks = Self { content, within_member, ended, start, left };
+        let mut blocks = Self { content, members: 0, within_member, ended, start, left };
         while blocks.left.len() < BYTE_ORDER_MARK.len() {
             let Some(piece) = blocks.piece()? else { break };
             blocks.left.extend_from_slice(&piece);
@@ -75,6 +76,11 @@ impl<S: Source> Blocks<S> {
                 return Ok(Some(block));
             }
         }
+    }
+
+    /// Where the object ended: how much content there is, if all of the object is one gzip member.
+    pub(super) fn one_member(&self) -> Option<u64> {
+        (self.ended && self.members == 1).then(|| self.content.whole_member()).flatten()
     }
 
     fn cut(&mut self, piece: &Bytes) -> Option<Block> {
@@ -109,6 +115,7 @@ impl<S: Source> Blocks<S> {
                 }
             } else {
                 self.within_member = self.content.begin()?.is_some();
+                self.members += u64::from(self.within_member);
                 self.ended = !self.within_member;
             }
         }

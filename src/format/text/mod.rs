@@ -5,10 +5,11 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::compression::Recompress;
+use super::compression::{Answer, Hint, Recompress, splice};
 use super::{
     BlankOrder, Blanking, Compaction, Except, Fingerprint, Format, FormatError, ScanSink,
     SharedSource, Source,
@@ -17,9 +18,9 @@ use crate::domain::dataset::{Compression, EraseAction};
 use crate::domain::edit::{Edit, Segment, Way};
 use crate::domain::field::{BoundFields, Digested};
 use crate::domain::identifier::IdentifierDigest;
-use crate::domain::landmark::Landmarks;
+use crate::domain::landmark::{Landmark, Landmarks};
 use crate::domain::row::{RowCount, RowNumber, RowSet};
-use crate::domain::stretch::{Extent, Stretch};
+use crate::domain::stretch::Extent;
 
 mod blocks;
 #[cfg(test)]
@@ -238,21 +239,25 @@ impl<S: Syntax> Text<S> {
             found: Found::default(),
         };
         let stretches = near::around(&order.rows, landmarks);
-        let mut records = self.records(source.clone())?;
+        let mut records = Records::traced(source.clone(), self.compression, self.syntax.cutter())?;
         if let Some(header) = records.header()? {
             eraser.header(header.text)?;
         }
         let mut ordered = order.rows.iter().peekable();
-        let (mut patches, mut blanked, mut unmatched) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut changes, mut blanked, mut unmatched) =
+            (Changes::default(), Vec::new(), Vec::new());
         for stretch in &stretches {
             records.go_to(stretch)?;
             while let Some(&wanted) = ordered.peek().filter(|wanted| stretch.contains(**wanted)) {
                 let Some(record) = records.next()? else { break };
+                changes.pass(&record);
                 let Some(row) = record.row.filter(|row| *row == wanted) else { continue };
                 ordered.next();
                 match eraser.erase(&record, row)? {
                     Some(bytes) => {
-                        patches.push(patch(&record, bytes));
+                        let patch = patch(&record, bytes);
+                        let hint = records.hint(patch.member, patch.range.start);
+                        changes.add(patch, hint);
                         blanked.push(row);
                     }
                     None => unmatched.push(row),
@@ -264,25 +269,80 @@ impl<S: Syntax> Text<S> {
             return Ok(Blanking::nothing(unmatched));
         };
         let blanking = Blanking { blanked: Some(blanked), ..Blanking::nothing(unmatched) };
-        self.answer(source, blanking, (patches, stretches, landmarks))
+        match self.compression {
+            Compression::None => {
+                let Changes { patches, .. } = changes;
+                let after = Extent::new(Shift::new(&patches).stretches(&stretches));
+                let landmarks = Shift::new(&patches).landmarks(landmarks);
+                let edit = Some(known(patches, source));
+                let before = Extent::new(stretches);
+                Ok(Blanking { edit, way: Way::Rows, before, after, landmarks, ..blanking })
+            }
+            _ => self.answer(source, blanking, (changes, landmarks)),
+        }
     }
 
-    /// Adds the edit and what it touches to the answer.
+    /// Adds the edit of a compressed object, and what it touches, to the answer.
     fn answer(
         &self,
         source: &SharedSource,
         blanking: Blanking,
-        (patches, stretches, landmarks): (Vec<Patch>, Vec<Stretch>, &Landmarks),
+        (changes, landmarks): (Changes, &Landmarks),
     ) -> Result<Blanking, FormatError> {
-        let landmarks = Shift::new(&patches).landmarks(landmarks);
-        if self.compression != Compression::None {
-            let edit = self.edit(source.clone(), KnownPatches::new(patches))?;
-            return Ok(Blanking { edit: Some(edit), way: Way::Members, landmarks, ..blanking });
+        let Changes { patches, hints, passed } = changes;
+        let kept = Shift::new(&patches).landmarks(landmarks);
+        let blanking = Blanking { landmarks: kept, ..blanking };
+        let because = match self.compression {
+            Compression::Gzip => {
+                match splice(source, &patches, (&hints, landmarks.member_bytes))? {
+                    Answer::Refused(reason) => reason.to_owned(),
+                    Answer::Spliced(spliced) => {
+                        let rows = blanking.blanked.as_ref();
+                        let before = rows.map_or_else(Vec::new, |rows| {
+                            near::covering(&spliced.touched, rows, [landmarks, &passed])
+                        });
+                        let after = Extent::new(Shift::new(&patches).stretches(&before));
+                        let (before, edit) = (Extent::new(before), Edit::new(spliced.segments));
+                        let edit = Some(edit);
+                        return Ok(Blanking { edit, way: Way::Blocks, before, after, ..blanking });
+                    }
+                }
+            }
+            other => format!("{other} has no blocks that can be compressed by themselves"),
+        };
+        let edit = self.edit(source.clone(), KnownPatches::new(patches))?;
+        Ok(Blanking { edit: Some(edit), way: Way::Members { because }, ..blanking })
+    }
+}
+
+/// What is to change, and what helps to change it.
+#[derive(Default)]
+struct Changes {
+    patches: Vec<Patch>,
+    /// From where an edit can go on.
+    hints: Vec<Hint>,
+    /// Where some of the rows begin that were read.
+    passed: Landmarks,
+}
+
+impl Changes {
+    /// More hints than this take more memory than they save time.
+    const MOST_HINTS: usize = 256;
+
+    fn pass(&mut self, record: &Record<'_>) {
+        if let Some(row) = record.row {
+            self.passed.push(Landmark { row, byte: record.start });
         }
-        let after = Extent::new(Shift::new(&patches).stretches(&stretches));
-        let edit = Some(known(patches, source));
-        let before = Extent::new(stretches);
-        Ok(Blanking { edit, way: Way::Rows, before, after, landmarks, ..blanking })
+    }
+
+    fn add(&mut self, patch: Patch, hint: Option<Hint>) {
+        self.patches.push(patch);
+        let is_known = |(_, hint): &Hint| match self.hints.last() {
+            Some((_, last)) => Arc::ptr_eq(last, hint),
+            None => false,
+        };
+        let more = hint.filter(|hint| !is_known(hint) && self.hints.len() < Self::MOST_HINTS);
+        self.hints.extend(more);
     }
 }
 

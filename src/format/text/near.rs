@@ -6,6 +6,7 @@ use super::{Cutter, Patch, Records};
 use crate::domain::landmark::{Landmark, Landmarks};
 use crate::domain::row::{RowNumber, RowSet};
 use crate::domain::stretch::Stretch;
+use crate::format::compression::Touched;
 use crate::format::{FormatError, Source};
 
 /// The rows to read: each ordered one with its neighbours, and whatever stands between the landmark before
@@ -22,6 +23,34 @@ pub(super) fn around(rows: &RowSet, landmarks: &Landmarks) -> Vec<Stretch> {
         }
     }
     stretches
+}
+
+/// The rows that lie in a part that was compressed anew, or a little behind it: from a landmark before it
+/// on. `blanked` are the rows of the patches.
+pub(super) fn covering(
+    touched: &[Touched],
+    blanked: &RowSet,
+    landmarks: [&Landmarks; 2],
+) -> Vec<Stretch> {
+    let mut stretches: Vec<Stretch> = Vec::new();
+    for part in touched {
+        let last = blanked.as_slice().get(part.last).copied().unwrap_or_default();
+        let end = RowNumber(last.0.saturating_add(part.lines).saturating_add(2));
+        let known = landmarks.into_iter().filter_map(|all| before_byte(all, part.start));
+        let start = known.max_by_key(|landmark| landmark.byte);
+        let start = start.unwrap_or(Landmark { row: RowNumber(0), byte: 0 });
+        match stretches.last_mut() {
+            Some(stretch) if stretch.end >= start.row => stretch.end = stretch.end.max(end),
+            _ => stretches.push(Stretch::of_text(start, end)),
+        }
+    }
+    stretches
+}
+
+/// The last landmark at or before a place.
+fn before_byte(landmarks: &Landmarks, byte: u64) -> Option<Landmark> {
+    let after = landmarks.rows.partition_point(|landmark| landmark.byte <= byte);
+    after.checked_sub(1).and_then(|at| landmarks.rows.get(at)).copied()
 }
 
 /// Tells where places of the old content lie in the new one. Asked in ascending order.
@@ -57,7 +86,9 @@ impl<'p> Shift<'p> {
     /// The same landmarks in the new content.
     pub(super) fn landmarks(mut self, before: &Landmarks) -> Landmarks {
         let shifted = |it: &Landmark| Landmark { byte: self.shifted(it.byte), ..*it };
-        Landmarks { rows: before.rows.iter().map(shifted).collect(), ..Landmarks::default() }
+        let rows = before.rows.iter().map(shifted).collect();
+        let member_bytes = before.member_bytes.map(|bytes| self.shifted(bytes));
+        Landmarks { rows, member_bytes, ..Landmarks::default() }
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn scan<S: Source, W: ReadWindow>(
     let _own = Busy::own();
     let mut merge = Merge::new(reader, sink);
     while !(merge.byte >= ALONE_BYTES && merge.reader.is_settled()) {
-        let Some(block) = blocks.next()? else { return merge.finish() };
+        let Some(block) = blocks.next()? else { return merge.finish(blocks.one_member()) };
         let done = read_block(&mut merge.reader, &block, std::mem::take(&mut merge.spare));
         merge.take(block, done)?;
     }
@@ -133,7 +133,7 @@ impl<W: ReadWindow> Team<'_, W> {
         while self.under_way() > 0 {
             self.wait()?;
         }
-        self.merge.finish()
+        self.merge.finish(blocks.one_member())
     }
 
     fn under_way(&self) -> usize {
@@ -258,9 +258,12 @@ impl<'s, W: ReadWindow> Merge<'s, W> {
         }
     }
 
-    fn finish(mut self) -> Result<RowCount, FormatError> {
+    fn finish(mut self, member_bytes: Option<u64>) -> Result<RowCount, FormatError> {
         if !self.left.is_empty() {
             self.read_left(true)?;
+        }
+        if let Some(bytes) = member_bytes {
+            self.sink.one_member(bytes);
         }
         Ok(RowCount(self.rows))
     }

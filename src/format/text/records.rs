@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::domain::dataset::Compression;
 use crate::domain::landmark::Landmark;
 use crate::domain::row::{RowCount, RowNumber};
-use crate::format::compression::{Content, Input, MemberStart, PIECE_BYTES};
+use crate::format::compression::{Content, Hint, Input, MemberStart, PIECE_BYTES};
 use crate::format::{FormatError, LONGEST_RECORD_BYTES, Source};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -100,8 +100,29 @@ impl<S: Source, C: Cutter> Records<S, C> {
         cutter: C,
     ) -> Result<Self, FormatError> {
         let input = Input::new(source, 0, PIECE_BYTES);
+        let content = Content::new(input, compression, MemberStart::default())?;
+        Self::of(content, cutter)
+    }
+
+    /// The same records, and places near them from which an edit can go on.
+    ///
+    /// # Errors
+    ///
+    /// As `new`.
+    pub(in crate::format) fn traced(
+        source: S,
+        compression: Compression,
+        cutter: C,
+    ) -> Result<Self, FormatError> {
+        let input = Input::new(source, 0, PIECE_BYTES);
+        let mut content = Content::new(input, compression, MemberStart::default())?;
+        content.trace();
+        Self::of(content, cutter)
+    }
+
+    fn of(content: Content<S>, cutter: C) -> Result<Self, FormatError> {
         let mut records = Self {
-            content: Content::new(input, compression, MemberStart::default())?,
+            content,
             cutter,
             buffer: Vec::new(),
             at: 0,
@@ -123,6 +144,11 @@ impl<S: Source, C: Cutter> Records<S, C> {
             self.consume(BYTE_ORDER_MARK.len());
         }
         Ok(())
+    }
+
+    /// From where an edit of a record can go on that begins here, in this member.
+    pub(in crate::format) fn hint(&mut self, member: MemberStart, start: u64) -> Option<Hint> {
+        self.content.hint(member, start)
     }
 
     /// How many rows came so far.

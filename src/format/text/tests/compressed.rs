@@ -1,0 +1,140 @@
+//! Rows of compressed objects: what is touched, what is told of it, and what is left.
+
+use super::*;
+use crate::domain::edit::Way;
+use crate::domain::landmark::{Landmark, Landmarks};
+use crate::domain::stretch::Extent;
+use crate::format::Blanking;
+
+/// Text of about 5 MiB, every hundredth row somebody's.
+fn lines(is_csv: bool) -> Vec<u8> {
+    let mut state = 11u64;
+    let mut text = String::from(if is_csv { "id,n,note\r\n" } else { "" });
+    for row in 0..40_000u64 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let (id, number) = if row % 100 == 7 { ("canary", state) } else { ("u", state >> 40) };
+        let note = ["", "a longer note ", "one more"][(state >> 50) as usize % 3].repeat(14);
+        text.push_str(&match is_csv {
+            true => format!("{id},{number},\"{note}\r\n\"\r\n"),
+            false => format!("{{\"id\":\"{id}\",\"n\":{number},\"note\":\"{note}\"}}\n"),
+        });
+    }
+    text.into_bytes()
+}
+
+fn gzip_of(content: &[u8], level: u32) -> Vec<u8> {
+    let mut encoder = flate2::GzBuilder::new()
+        .filename("file.json")
+        .write(Vec::new(), flate2::Compression::new(level));
+    encoder.write_all(content).expect("to memory");
+    encoder.finish().expect("to memory")
+}
+
+fn landmarks(format: &dyn Format, stored: &Bytes) -> Landmarks {
+    struct Marks(Landmarks);
+    impl ScanSink for Marks {
+        fn posting(&mut self, _: RowPosting) -> Result<(), Stopped> {
+            Ok(())
+        }
+        fn gap(&mut self, _: RowGap) {}
+        fn foreign_value(&mut self, _: RowNumber) {}
+        fn landmark(&mut self, landmark: Landmark) {
+            self.0.push(landmark);
+        }
+    }
+    let mut marks = Marks(Landmarks::default());
+    format.scan(stored, &fields(), &mut marks).expect("readable");
+    marks.0
+}
+
+/// Makes the new object and holds it against everything that was promised of it.
+fn check(format: &dyn Format, stored: &Bytes, blanking: Blanking) -> Bytes {
+    let blanked = blanking.blanked.expect("rows");
+    let new = Bytes::from(applied(stored, blanking.edit.expect("a change")));
+    let except = Except::from(Some(&blanked));
+    let within = |bytes: &Bytes, extent: &Extent| {
+        format.fingerprint_within(bytes, except, extent).expect("readable")
+    };
+    assert_eq!(within(stored, &blanking.before), within(&new, &blanking.after));
+    assert_eq!(within(stored, &Extent::Whole), within(&new, &Extent::Whole));
+    let mut told = Told::default();
+    format.scan(&new, &fields(), &mut told).expect("readable");
+    let left = told.0.iter().filter(|(row, _)| blanked.as_slice().contains(&RowNumber(*row)));
+    assert_eq!(left.count(), 0);
+    new
+}
+
+/// G16, I12: a few rows of a large member cost a few blocks, whatever wrote it, and nothing of the rows is
+/// left in it. What may have been touched is told, and is not everything.
+#[test]
+fn rows_of_one_member_are_erased_by_blocks() {
+    for (is_csv, level) in [(false, 6), (true, 6), (false, 1), (true, 9)] {
+        let content = lines(is_csv);
+        let stored = Bytes::from(gzip_of(&content, level));
+        let format = open(&stored);
+        let marks = landmarks(&*format, &stored);
+        assert!(!marks.rows.is_empty());
+        for landmarks in [Landmarks::default(), marks] {
+            let order = BlankOrder { landmarks, ..order("canary", &[7, 107, 20_007, 39_907]) };
+            let source: SharedSource = Arc::new(stored.clone());
+            let blanking = format.blank(source, &order).expect("readable");
+            assert_eq!((&blanking.way, blanking.unmatched.len()), (&Way::Blocks, 0));
+            let edit = blanking.edit.as_ref().expect("a change");
+            assert!(edit.size_bytes().is_some());
+            let Extent::Stretches(before) = &blanking.before else { panic!("all of it") };
+            assert!(before.len() >= 2 && before.iter().all(|it| it.end.0 - it.row.0 < 39_000));
+            for row in order.rows.iter() {
+                assert!(before.iter().any(|stretch| stretch.contains(row)), "{row}");
+            }
+            check(&*format, &stored, blanking);
+        }
+    }
+}
+
+/// All rows of a subject: the new content holds nothing of it.
+#[test]
+fn nothing_is_left_of_an_erased_subject() {
+    let content = lines(false);
+    let stored = Bytes::from(gzip_of(&content, 6));
+    let format = open(&stored);
+    let rows: Vec<u64> = (0..400).map(|row| row * 100 + 7).collect();
+    let source: SharedSource = Arc::new(stored.clone());
+    let blanking = format.blank(source, &order("canary", &rows)).expect("readable");
+    let new = check(&*format, &stored, blanking);
+    let mut plain = Vec::new();
+    let mut reader = flate2::read::MultiGzDecoder::new(&new[..]);
+    std::io::Read::read_to_end(&mut reader, &mut plain).expect("gzip");
+    assert_eq!(plain.len(), content.len(), "JSON keeps its length");
+    assert!(!plain.windows(6).any(|window| window == b"canary"));
+}
+
+/// A part of a compressed object is read no further than to its end.
+#[test]
+fn a_part_is_inflated_no_further_than_to_its_end() {
+    let stored = gzip_of(&lines(false), 6);
+    let source = Metered::new(stored.clone());
+    let format = open(&source);
+    let stretch = crate::domain::stretch::Stretch {
+        column: None,
+        row: RowNumber(0),
+        end: RowNumber(100),
+        byte: 0,
+    };
+    let until = source.read.load(Ordering::Relaxed);
+    let extent = Extent::Stretches(vec![stretch]);
+    format.fingerprint_within(&source, Except::Nothing, &extent).expect("readable");
+    assert!(source.read.load(Ordering::Relaxed) - until <= 1 << 20);
+}
+
+/// What has no blocks to compress by themselves says so.
+#[test]
+fn a_frame_is_compressed_anew_and_says_why() {
+    let content = lines(false);
+    let stored = Bytes::from(zstd::bulk::compress(&content, 1).expect("to memory"));
+    let format = open(&stored);
+    let source: SharedSource = Arc::new(stored.clone());
+    let blanking = format.blank(source, &order("canary", &[7])).expect("readable");
+    let Way::Members { because } = &blanking.way else { panic!("{:?}", blanking.way) };
+    assert!(because.contains("zstd"), "{because}");
+    check(&*format, &stored, blanking);
+}
