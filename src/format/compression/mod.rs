@@ -7,7 +7,8 @@
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::{FormatError, Source, SourceError};
+use super::text::Patch;
+use super::{FormatError, SharedSource, Source, SourceError};
 use crate::domain::dataset::Compression;
 
 mod bzip2;
@@ -21,8 +22,10 @@ mod start;
 mod trace;
 mod zstd;
 
+use deflate::Place;
 pub(super) use recompress::Recompress;
-pub(super) use splice::{Answer, Hint, Touched, splice};
+use splice::Checkpoint;
+pub(super) use splice::{Answer, Hint, Touched};
 use start::is_skippable;
 pub(super) use start::{around, begins};
 
@@ -210,8 +213,10 @@ impl<S: Source> Content<S> {
     /// Makes [`Content::hint`] answer, where the compression allows an edit by blocks. Asked before the first
     /// member is begun.
     pub(super) fn trace(&mut self) {
-        if let Stream::Gzip(members) = &mut self.stream {
-            members.trace();
+        match &mut self.stream {
+            Stream::Gzip(members) => members.trace(),
+            Stream::Bzip2(streams) => streams.trace(),
+            _ => {}
         }
     }
 
@@ -219,6 +224,7 @@ impl<S: Source> Content<S> {
     pub(super) fn hint(&mut self, member: MemberStart, place: u64) -> Option<Hint> {
         match &mut self.stream {
             Stream::Gzip(members) => Some((member, members.checkpoint(member.content, place)?)),
+            Stream::Bzip2(streams) => Some((member, streams.checkpoint(member.content, place)?)),
             _ => None,
         }
     }
@@ -361,6 +367,28 @@ impl<S: Source> Content<S> {
             Stream::Lz4(frames) => Encoder::Lz4(Box::new(frames.encoder(grown))),
             Stream::Snappy(_) => Encoder::Snappy(Box::new(snappy::Encoder::new())),
         })
+    }
+}
+
+/// Changes the content of an object by its compressed blocks, if it has any. `member_bytes` is how much content a
+/// scan of this version found in it, if it found one gzip member, and is a hint as the others are.
+///
+/// # Errors
+///
+/// [`FormatError`] where the object cannot be read.
+pub(super) fn by_blocks(
+    source: &SharedSource,
+    compression: Compression,
+    patches: &[Patch],
+    (hints, member_bytes): (&[Hint], Option<u64>),
+) -> Result<Answer, FormatError> {
+    match compression {
+        Compression::Gzip => splice::splice(source, patches, (hints, member_bytes)),
+        Compression::Bzip2 => bzip2::splice(source, patches, hints),
+        Compression::None => Ok(Answer::Refused("it is not compressed")),
+        Compression::Zstd => Ok(Answer::Refused("no part of a zstd frame stands on its own")),
+        Compression::Lz4 => Ok(Answer::Refused("an lz4 frame is compressed as a whole")),
+        Compression::Snappy => Ok(Answer::Refused("a snappy chunk is compressed as a whole")),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::compression::{Answer, Hint, Recompress, splice};
+use super::compression::{Answer, Hint, Recompress, by_blocks};
 use super::{
     BlankOrder, Blanking, Compaction, Except, Fingerprint, Format, FormatError, ScanSink,
     SharedSource, Source,
@@ -292,23 +292,18 @@ impl<S: Syntax> Text<S> {
         let Changes { patches, hints, passed } = changes;
         let kept = Shift::new(&patches).landmarks(landmarks);
         let blanking = Blanking { landmarks: kept, ..blanking };
-        let because = match self.compression {
-            Compression::Gzip => {
-                match splice(source, &patches, (&hints, landmarks.member_bytes))? {
-                    Answer::Refused(reason) => reason.to_owned(),
-                    Answer::Spliced(spliced) => {
-                        let rows = blanking.blanked.as_ref();
-                        let before = rows.map_or_else(Vec::new, |rows| {
-                            near::covering(&spliced.touched, rows, [landmarks, &passed])
-                        });
-                        let after = Extent::new(Shift::new(&patches).stretches(&before));
-                        let (before, edit) = (Extent::new(before), Edit::new(spliced.segments));
-                        let edit = Some(edit);
-                        return Ok(Blanking { edit, way: Way::Blocks, before, after, ..blanking });
-                    }
-                }
+        let hints = (&hints[..], landmarks.member_bytes);
+        let because = match by_blocks(source, self.compression, &patches, hints)? {
+            Answer::Refused(reason) => reason.to_owned(),
+            Answer::Spliced(spliced) => {
+                let rows = blanking.blanked.as_ref();
+                let before = rows.map_or_else(Vec::new, |rows| {
+                    near::covering(&spliced.touched, rows, [landmarks, &passed])
+                });
+                let after = Extent::new(Shift::new(&patches).stretches(&before));
+                let (before, edit) = (Extent::new(before), Some(Edit::new(spliced.segments)));
+                return Ok(Blanking { edit, way: Way::Blocks, before, after, ..blanking });
             }
-            other => format!("{other} has no blocks that can be compressed by themselves"),
         };
         let edit = self.edit(source.clone(), KnownPatches::new(patches))?;
         Ok(Blanking { edit: Some(edit), way: Way::Members { because }, ..blanking })

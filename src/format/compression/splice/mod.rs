@@ -10,7 +10,7 @@
 
 mod join;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod walk;
 mod window;
 
@@ -25,7 +25,7 @@ use super::gzip::{self, Header};
 use super::{Input, MemberStart, PIECE_BYTES};
 use crate::domain::edit::Segment;
 use crate::format::text::Patch;
-use crate::format::{FormatError, SharedSource};
+use crate::format::{FormatError, SharedSource, SourceError};
 use join::Join;
 pub(in crate::format) use walk::Checkpoint;
 use walk::{Cut, Ending, Walk};
@@ -53,6 +53,12 @@ pub(super) enum Refused {
 impl From<FormatError> for Refused {
     fn from(error: FormatError) -> Self {
         Self::Format(error)
+    }
+}
+
+impl From<SourceError> for Refused {
+    fn from(error: SourceError) -> Self {
+        Self::Format(error.into())
     }
 }
 
@@ -340,7 +346,7 @@ impl Making<'_> {
         let Some(end) = end else { return Ok(Bytes::new()) };
         let (from, to) = (end.bit / 8, reached.bit.div_ceil(8));
         let length = usize::try_from(to.saturating_sub(from)).map_err(|_| failed())?;
-        Ok(self.source.read_at(from, length).map_err(FormatError::from)?)
+        Ok(self.source.read_at(from, length)?)
     }
 
     /// How long the window is that was made last.

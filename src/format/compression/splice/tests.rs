@@ -46,7 +46,7 @@ pub(super) fn patch(range: Range<u64>, bytes: impl Into<Bytes>) -> Patch {
 }
 
 /// The content with the patches applied.
-pub(super) fn changed(content: &[u8], patches: &[Patch]) -> Vec<u8> {
+pub(in crate::format::compression) fn changed(content: &[u8], patches: &[Patch]) -> Vec<u8> {
     let (mut new, mut at) = (Vec::new(), 0);
     for patch in patches {
         new.extend_from_slice(&content[at..patch.range.start as usize]);
@@ -100,7 +100,10 @@ pub(super) fn check(
 }
 
 /// Rows of the text, some of them changed.
-pub(super) fn patches(content: &[u8], chosen: &[(usize, u8)]) -> Vec<Patch> {
+pub(in crate::format::compression) fn patches(
+    content: &[u8],
+    chosen: &[(usize, u8)],
+) -> Vec<Patch> {
     let mut starts: Vec<usize> = chosen.iter().map(|(at, _)| at % content.len().max(1)).collect();
     starts.sort_unstable();
     let mut patches: Vec<Patch> = Vec::new();

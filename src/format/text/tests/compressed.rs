@@ -11,9 +11,12 @@ fn lines(is_csv: bool) -> Vec<u8> {
     let mut state = 11u64;
     let mut text = String::from(if is_csv { "id,n,note\r\n" } else { "" });
     for row in 0..40_000u64 {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let (id, number) = if row % 100 == 7 { ("canary", state) } else { ("u", state >> 40) };
-        let note = ["", "a longer note ", "one more"][(state >> 50) as usize % 3].repeat(14);
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state
+        };
+        let (id, number) = if row % 100 == 7 { ("canary", noise()) } else { ("u", noise() >> 40) };
+        let note = (0..6).map(|_| format!("{:x}", noise())).collect::<String>();
         text.push_str(&match is_csv {
             true => format!("{id},{number},\"{note}\r\n\"\r\n"),
             false => format!("{{\"id\":\"{id}\",\"n\":{number},\"note\":\"{note}\"}}\n"),
@@ -124,6 +127,29 @@ fn a_part_is_inflated_no_further_than_to_its_end() {
     let extent = Extent::Stretches(vec![stretch]);
     format.fingerprint_within(&source, Except::Nothing, &extent).expect("readable");
     assert!(source.read.load(Ordering::Relaxed) - until <= 1 << 20);
+}
+
+/// The same of bzip2, whose blocks stand on their own, and of several streams.
+#[test]
+fn rows_of_bzip2_are_erased_by_blocks() {
+    let content = lines(false);
+    let bzip2 = |content: &[u8]| {
+        let mut encoder = ::bzip2::write::BzEncoder::new(Vec::new(), ::bzip2::Compression::fast());
+        encoder.write_all(content).expect("to memory");
+        encoder.finish().expect("to memory")
+    };
+    let (one, other) = content.split_at(content.len() / 3);
+    for stored in [bzip2(&content), [bzip2(one), bzip2(other)].concat()] {
+        let stored = Bytes::from(stored);
+        let format = open(&stored);
+        let source: SharedSource = Arc::new(stored.clone());
+        let order = order("canary", &[7, 107, 20_007, 39_907]);
+        let blanking = format.blank(source, &order).expect("readable");
+        assert_eq!((&blanking.way, blanking.unmatched.len()), (&Way::Blocks, 0));
+        let Extent::Stretches(before) = &blanking.before else { panic!("all of it") };
+        assert!(before.len() >= 2);
+        check(&*format, &stored, blanking);
+    }
 }
 
 /// What has no blocks to compress by themselves says so.

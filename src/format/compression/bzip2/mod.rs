@@ -3,10 +3,20 @@
 //!
 //! The format has no specification; what is read is what bzip2(1) 1.0.8 reads.
 
+mod blocks;
+mod edit;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+use std::sync::Arc;
+
 use bzip2::{Action, Compress, Compression, Decompress, Error, Status};
 
-use super::Input;
+use super::{Checkpoint, Input};
 use crate::format::{FormatError, Source};
+pub(super) use edit::splice;
+use trace::Trace;
 
 /// `BZh`, the level, and what a block or the end of the stream begins with.
 const HEADER_BYTES: usize = 4;
@@ -23,6 +33,8 @@ pub(super) struct Streams<S> {
     input: Input<S>,
     decompress: Decompress,
     level: u32,
+    /// Reads instead, where an edit is to follow.
+    trace: Option<Box<Trace>>,
 }
 
 /// Whether an object that begins so is a bzip2 stream: `BZh9` alone is text as well.
@@ -44,7 +56,17 @@ fn level(header: &[u8]) -> Option<u32> {
 
 impl<S: Source> Streams<S> {
     pub(super) fn new(input: Input<S>) -> Self {
-        Self { input, decompress: Decompress::new(false), level: 9 }
+        Self { input, decompress: Decompress::new(false), level: 9, trace: None }
+    }
+
+    /// Takes note from now on of where blocks begin. The first stream is yet to begin.
+    pub(super) fn trace(&mut self) {
+        self.trace = Some(Box::new(Trace::new()));
+    }
+
+    /// The block that a place of the content lies in, of the stream that begins there.
+    pub(super) fn checkpoint(&mut self, stream: u64, place: u64) -> Option<Arc<Checkpoint>> {
+        self.trace.as_mut()?.before(stream, place)
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -66,12 +88,21 @@ impl<S: Source> Streams<S> {
                 return Err(self.fail("bytes that belong to no bzip2 stream follow the last one"));
             }
         }
-        self.decompress = Decompress::new(false);
+        match &mut self.trace {
+            Some(trace) => {
+                trace.begin(self.level);
+                self.input.consume(HEADER_BYTES);
+            }
+            None => self.decompress = Decompress::new(false),
+        }
         Ok(Some(start))
     }
 
     /// Appends a piece of the stream; answers whether it goes on.
     pub(super) fn read(&mut self, into: &mut Vec<u8>, at_most: usize) -> Result<bool, FormatError> {
+        if let Some(trace) = &mut self.trace {
+            return trace.read(&mut self.input, into);
+        }
         into.reserve(at_most.max(1));
         let start = into.len();
         let consumed = self.decompress.total_in();
