@@ -16,7 +16,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzäß漢😀 \n\"\\"
 LEAVES = [
     pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(),
     pa.uint64(), pa.float16(), pa.float32(), pa.float64(), pa.bool_(), pa.string(),
-    pa.large_string(), pa.binary(), pa.large_binary(), pa.binary(5), pa.binary(16), pa.binary(0),
+    pa.large_string(), pa.binary(), pa.large_binary(), pa.binary(5), pa.binary(16),
     pa.date32(), pa.time32("ms"), pa.time64("us"), pa.time64("ns"), pa.timestamp("s"),
     pa.timestamp("ms"), pa.timestamp("us"), pa.timestamp("us", tz="UTC"), pa.timestamp("ns"),
     pa.duration("us"), pa.decimal128(7, 2), pa.decimal128(16, 3), pa.decimal128(38, 9),
@@ -155,30 +155,23 @@ def is_bytes(kind):
             or pa.types.is_fixed_size_binary(kind))
 
 
-def random_table(chance, rows, gone, people, leaves, depth):
-    """A table without identifier columns, and the traces of what only rows of `gone` hold.
-
-    `people` only tells how many there are: a planted row is one of theirs.
-    """
-    del people
+def random_columns(chance, rows, gone, leaves, depth):
+    """Names, fields and arrays of some columns, and by name the traces of what only `gone` holds."""
     fields, arrays, traces = [], [], {}
     for at in range(chance.randrange(1, 9)):
         kind = random_type(chance, leaves, depth)
         nullable = pa.types.is_null(kind) or chance.random() < 0.8
-        missing = chance.choice([0, 0.05, 0.5, 0.98, 1])
-        made = Values(chance, missing, chance.choice([0, 0, 1, 3, 30]))
+        made = Values(chance, chance.choice([0, 0.05, 0.5, 0.98, 1]),
+                      chance.choice([0, 0, 1, 3, 30]))
         name = chance.choice([f"c{at}", f"C{at}", f"c.{at}", f"ç {at}"])
-        column, seen = [], []
-        for row in range(rows):
-            planted = row in gone and chance.random() < 0.7
-            column.append(made.value(kind, nullable, planted))
+        column = [made.value(kind, nullable, row in gone and chance.random() < 0.7)
+                  for row in range(rows)]
         if not pa.types.is_nested(kind) and chance.random() < 0.15:
             column = sorted_around(column, gone)
-        seen.extend(made.traces)
-        arrays.append(pa.array(column, kind))
         fields.append(pa.field(name, kind, nullable=nullable))
-        traces[name] = seen
-    return pa.table(arrays, schema=pa.schema(fields)), traces
+        arrays.append(pa.array(column, kind))
+        traces[name] = made.traces
+    return fields, arrays, traces
 
 
 def sorted_around(column, gone):
