@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from agree_cells import read
 from agree_types import COMMON, LEAVES, random_columns
 
 # By dataset: what a subject's value looks like in a file.
@@ -271,7 +272,10 @@ ODDS = ["pyarrow"] * 5 + ["pyarrow-common"] * 2 + ["duckdb"] * 2 + ["polars"] * 
 
 
 def make(seed, lake, subjects, spark=None):
-    """Writes one random file; which of its rows have to go, and why it was not written, if so."""
+    """Writes one random file; which of its rows have to go, or why there is no such file.
+
+    What pyarrow cannot read back says nothing of what comes of it later.
+    """
     chance = random.Random(seed)
     dataset = chance.choice(list(KIND))
     writer = chance.choice(ODDS + ["spark"] * 3 if spark else ODDS)
@@ -280,6 +284,7 @@ def make(seed, lake, subjects, spark=None):
     path = pathlib.Path(lake) / dataset / f"{seed.replace('/', '-')}-{writer}.parquet"
     try:
         options = write(chance, data, path)
+        read(path)
     except BaseException as error:  # A panic of a writer derives from that.
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise

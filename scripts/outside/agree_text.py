@@ -264,24 +264,26 @@ def is_kept(start, end, before, after):
     return True
 
 
-def unpack_gzip(stored):
-    """Every member, and nothing behind the last."""
+def unpack(stored, unpacker_of):
+    """Every member or stream, and nothing behind the last."""
     content = b""
     while stored:
-        unpacker = zlib.decompressobj(31)
-        content += unpacker.decompress(stored) + unpacker.flush()
+        unpacker = unpacker_of()
+        content += unpacker.decompress(stored)
         if not unpacker.eof:
-            raise Violation("a gzip member is cut off")
+            raise Violation("a member or stream is cut off")
         stored = unpacker.unused_data
     return content
 
 
 READERS = {
-    "gzip": {"zlib": unpack_gzip, "python": gzip.decompress,
+    "gzip": {"zlib": lambda stored: unpack(stored, lambda: zlib.decompressobj(31)),
+             "python": gzip.decompress,
              "gzip": lambda stored: through(["gzip", "-dc"], stored),
              "igzip": lambda stored: through(["igzip", "-dc"], stored),
              "libdeflate": lambda stored: through(["libdeflate-gzip", "-dc"], stored)},
-    "bzip2": {"bz2": bz2.decompress, "bzip2": lambda stored: through(["bzip2", "-dc"], stored)},
+    "bzip2": {"bz2": lambda stored: unpack(stored, bz2.BZ2Decompressor),
+              "bzip2": lambda stored: through(["bzip2", "-dc"], stored)},
     "zstd": {"zstd": lambda stored: through(["zstd", "-dc", "-q", "--long=27"], stored)},
     "lz4": {"lz4": lambda stored: through(["lz4", "-dc", "-q"], stored)},
 }

@@ -36,12 +36,17 @@ def random_type(chance, leaves, depth):
     inner = random_type(chance, leaves, depth - 1)
     kind = chance.choice(["list", "list", "struct", "struct", "map"])
     if kind == "list":
-        return pa.list_(pa.field("item", inner, nullable=chance.random() < 0.8))
+        return pa.list_(pa.field("item", inner, nullable=can_be_null(chance, inner)))
     if kind == "map":
         return pa.map_(pa.string(), inner)
     other = random_type(chance, leaves, depth - 1)
-    return pa.struct([pa.field("a", inner, nullable=chance.random() < 0.8),
+    return pa.struct([pa.field("a", inner, nullable=can_be_null(chance, inner)),
                       pa.field("b.c", other)])
+
+
+def can_be_null(chance, kind):
+    """Mostly, and always where there is nothing else to be."""
+    return chance.random() < 0.8 or pa.types.is_null(kind)
 
 
 class Values:
@@ -160,7 +165,7 @@ def random_columns(chance, rows, gone, leaves, depth):
     fields, arrays, traces = [], [], {}
     for at in range(chance.randrange(1, 9)):
         kind = random_type(chance, leaves, depth)
-        nullable = pa.types.is_null(kind) or chance.random() < 0.8
+        nullable = can_be_null(chance, kind)
         made = Values(chance, chance.choice([0, 0.05, 0.5, 0.98, 1]),
                       chance.choice([0, 0, 1, 3, 30]))
         name = chance.choice([f"c{at}", f"C{at}", f"c.{at}", f"ç {at}"])

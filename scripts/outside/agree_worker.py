@@ -9,12 +9,25 @@ import os
 import pathlib
 import sys
 import tempfile
+import traceback
 import warnings
 
 import agree_make
 import agree_text
 from agree_prove import prove
 from agree_round import Round
+
+
+def findings_of(done, options):
+    """What a round found; an error of these scripts counts as well."""
+    try:
+        if "--unerased" in options:
+            return done.unerased()
+        findings = done.run()
+        return prove(done) if "--prove" in options and not findings else findings
+    except Exception:
+        text = traceback.format_exc()
+        return [*done.findings, {"finding": f"the script failed: {text}", "options": ""}]
 
 
 def main():
@@ -31,10 +44,8 @@ def main():
             totals = collections.Counter({("encoder not at hand", name): 1 for name in missing})
             done = Round(program, folder / "round", line.strip(), totals, spark,
                          kinds or ["parquet", "text"])
-            findings = done.unerased() if "--unerased" in options else done.run()
             totals["round", "all"] += 1
-            if "--prove" in options and not findings:
-                findings = prove(done)
+            findings = findings_of(done, options)
             told = {"findings": findings, "totals": [[name, count] for name, count
                                                      in totals.items()]}
             print(json.dumps(told), file=answers, flush=True)

@@ -20,17 +20,20 @@ WORK = ROOT / "target" / "bench"
 PACKAGES = ["duckdb==2.0.0", "polars==2.1.0", "pyarrow==26.0.1", "numpy==2.4.6",
             "deltalake==1.6.6", "datafusion==55.0.0", "isal==1.9.1", "zlib-ng==1.1.0",
             "zopfli==0.4.3", "xxhash==4.1.0"]
+# Large, and only asked for by name; it needs a Java.
+SPARK = "pyspark==4.3.0"
 
 
-def python():
-    """The interpreter that has the peers."""
+def python(more=()):
+    """The interpreter that has the peers, and what else is asked for."""
     home = WORK / "venv"
     done = home / "done"
-    wanted = "\n".join(PACKAGES)
-    if not done.exists() or done.read_text() != wanted:
+    there = done.read_text().split() if done.exists() else []
+    missing = [package for package in [*PACKAGES, *more] if package not in there]
+    if missing:
         venv.create(home, with_pip=True)
-        subprocess.run([home / "bin/pip", "install", "--quiet", *PACKAGES], check=True)
-        done.write_text(wanted)
+        subprocess.run([home / "bin/pip", "install", "--quiet", *missing], check=True)
+        done.write_text("\n".join([*there, *missing]))
     return str(home / "bin/python")
 
 
