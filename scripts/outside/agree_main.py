@@ -12,11 +12,14 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 from workshop import OUTSIDE, ROOT, built
 
 WORK = ROOT / "target" / "agree"
+# Seconds that a round may take; an engine that waits for itself is ended like one that fails.
+PATIENCE = 1200
 
 
 class Worker:
@@ -24,10 +27,12 @@ class Worker:
 
     def __init__(self, program, options):
         command = [sys.executable, "-B", str(OUTSIDE / "agree_worker.py"), program, str(WORK)]
-        # A panic that an engine turns into an error is none of ours to read.
+        # What engines print while they fail is many pages long.
         environment = {**os.environ, "RUST_BACKTRACE": "0", "PYTHONFAULTHANDLER": "0"}
-        self.process = subprocess.Popen([*command, *options], text=True, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, env=environment)
+        with open(WORK / "engines.log", "ab") as log:
+            self.process = subprocess.Popen([*command, *options], text=True, env=environment,
+                                            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            stderr=log)
 
     def round(self, seed):
         """What came of a round; nothing where the process ended."""
@@ -35,7 +40,10 @@ class Worker:
             print(seed, file=self.process.stdin, flush=True)
         except BrokenPipeError:
             return None
+        clock = threading.Timer(PATIENCE, self.process.kill)
+        clock.start()
         line = self.process.stdout.readline()
+        clock.cancel()
         return json.loads(line) if line.endswith("\n") else None
 
     def end(self):

@@ -227,7 +227,10 @@ class Spark:
 
         self.folder = folder
         builder = SparkSession.builder.master("local[1]").appName("agree")
-        for name, value in {"spark.ui.enabled": "false", "spark.driver.memory": "1g",
+        for name, value in {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false",
+                            "spark.driver.bindAddress": "127.0.0.1",
+                            "spark.driver.host": "127.0.0.1",
+                            "spark.driver.memory": "1g",
                             "spark.sql.session.timeZone": "UTC",
                             "spark.sql.caseSensitive": "true",
                             "spark.sql.parquet.inferTimestampNTZ.enabled": "true"}.items():

@@ -123,6 +123,21 @@ class Chunk:
         return [page for page in self.pages if page.kind in (DATA, DATA_V2)]
 
 
+    def page_rows(self):
+        """First row of each data page and the one behind its last; nothing where it is not told."""
+        pages = self.data_pages
+        if self.offset_index is not None:
+            firsts = [item[3] for item in self.offset_index[1]]
+        elif all(page.kind == DATA_V2 for page in pages) or len(self.path) == 1:
+            firsts, at = [], 0
+            for page in pages:
+                firsts.append(at)
+                at += page.header[8][3] if page.kind == DATA_V2 else page.values
+        else:
+            return [(None, None)] * len(pages)
+        return list(zip(firsts, [*firsts[1:], self.rows]))
+
+
 class File:
     """All of a file; `used` are the ranges that something refers to."""
 

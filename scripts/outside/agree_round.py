@@ -24,6 +24,7 @@ class Round:
         self.chance, self.spark, self.kinds = random.Random(seed), spark, kinds
         self.lake, self.old = folder / "lake", folder / "old"
         self.files, self.findings, self.gaps, self.home = [], [], {}, None
+        self.changed_pages = {}
 
     def run(self):
         """All of it; the findings."""
@@ -131,7 +132,8 @@ class Round:
             if new.read_bytes() != old.read_bytes():
                 raise Violation("what could not be read was changed")
             return
-        self.totals["file", made.writer] += 1
+        for writer in made.writer.split("+"):
+            self.totals["file", writer] += 1
         if isinstance(made, agree_text.Text):
             agree_text.check_text(made, new.read_bytes())
             self.totals["text", "rows read back"] += made.rows
@@ -153,6 +155,10 @@ class Round:
         self.totals["parquet", "cells"] += before.num_rows * before.num_columns
         check_structure(files, (before, after), self.totals)
         check_copied(*files, made.gone)
+        kept, self.changed_pages[made.name] = copied_pages(*files, made.gone)
+        self.totals["parquet", "pages without an erased row, copied"] += kept
+        self.totals["parquet", "pages without an erased row, changed"] += (
+            self.changed_pages[made.name])
         traces = made.traces
         if len(traces) > TRACES:
             traces = self.chance.sample(traces, TRACES)
@@ -181,9 +187,14 @@ class Round:
         texts = [(made, self.lake / made.dataset / made.name) for made in self.files
                  if isinstance(made, agree_text.Text) and made.name not in self.gaps]
         self.totals["text", "read by Java and Node"] += agree_text.check_runtimes(texts)
-        for effort in self.home.efforts():
+        ways = {}
+        for key, effort in self.home.efforts():
             because = f" ({effort['because']})" if effort.get("because") else ""
             self.totals["way", effort.get("way", "?") + because] += 1
+            ways.setdefault(key.rsplit("/", 1)[-1], set()).add(effort.get("way"))
+        for name, changed in self.changed_pages.items():
+            if changed and ways.get(name) == {"pages"}:
+                raise Violation(f"{name}: {changed} pages without an erased row were changed")
         code, _, messages = self.home.attempt("index", "--full")
         if code != 0:
             raise Violation(f"the second index ended with {code}: {messages[:200]}")
@@ -208,3 +219,21 @@ def check_copied(old, new, gone):
                     for file, chunk in ((old, before), (new, after)))
         if one != two:
             raise Violation(f"{before.path}: a chunk without an erased row was changed")
+
+
+def copied_pages(old, new, gone):
+    """How many data pages without an erased row are the same bytes, and how many are not."""
+    copied = changed = 0
+    starts, at = [], 0
+    for group in old.footer.get(4, []):
+        starts.append(at)
+        at += group[3]
+    for before, after in zip(old.chunks, new.chunks):
+        held = {bytes(new.data[page.start:page.end]) for page in after.data_pages}
+        for page, (first, end) in zip(before.data_pages, before.page_rows()):
+            at = starts[before.group]
+            if first is None or any(at + first <= row < at + end for row in gone):
+                continue
+            same = bytes(old.data[page.start:page.end]) in held
+            copied, changed = copied + same, changed + (not same)
+    return copied, changed

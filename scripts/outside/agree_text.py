@@ -18,6 +18,8 @@ from zlib_ng import zlib_ng
 from agree_cells import Violation
 
 WORDS = ["erase", "lake", "row", "person", "block", "window", "page", "of", "the", "a"]
+# Seconds that an encoder or reader may take.
+LONGEST = 300
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 JAVA = """
 import java.io.*; import java.nio.file.*; import java.security.*; import java.util.zip.*;
@@ -49,7 +51,7 @@ public class Agree {
 """
 NODE = """
 const fs = require('fs'), zlib = require('zlib'), crypto = require('crypto');
-const [, mode, source, target, level] = process.argv;
+const [, , mode, source, target, level] = process.argv;
 if (mode === 'pack') {
   fs.writeFileSync(target, zlib.gzipSync(fs.readFileSync(source), {level: +level}));
 } else {
@@ -114,7 +116,7 @@ def some_text(chance, makes, length):
 
 def through(command, content):
     """What a filter makes of the content."""
-    done = subprocess.run(command, input=content, capture_output=True, check=True)
+    done = subprocess.run(command, input=content, capture_output=True, check=True, timeout=LONGEST)
     return done.stdout
 
 
@@ -175,7 +177,8 @@ def outside_packer(kind):
         last = chance.choice(["1000", "1000000"]) if kind == "java" else chance.choice("169")
         runtime = ["java", "-cp", str(WORKSHOP), "Agree"] if kind == "java" else [
             "node", str(WORKSHOP / "agree.js")]
-        subprocess.run([*runtime, "pack", source, target, last], check=True, capture_output=True)
+        subprocess.run([*runtime, "pack", source, target, last], check=True, capture_output=True,
+                       stdin=subprocess.DEVNULL, timeout=LONGEST)
         return target.read_bytes()
     return pack
 
@@ -296,7 +299,7 @@ def check_text(made, stored):
             continue
         try:
             content = reader(stored)
-        except (OSError, EOFError, zlib.error, subprocess.CalledProcessError) as error:
+        except (OSError, EOFError, zlib.error, subprocess.SubprocessError) as error:
             raise Violation(f"{name} cannot read it: {type(error).__name__}") from None
         if content != made.expected:
             at = next((at for at, (one, two) in enumerate(zip(content, made.expected))
@@ -321,7 +324,7 @@ def check_runtimes(files):
         if not files or not shutil.which(command[0]):
             continue
         listed = "\n".join(str(path) for _, path in files).encode()
-        told = subprocess.run(command, input=listed, capture_output=True)
+        told = subprocess.run(command, input=listed, capture_output=True, timeout=LONGEST)
         digests = told.stdout.decode().split()
         for at, (made, path) in enumerate(files):
             wanted = hashlib.sha256(made.expected).hexdigest()

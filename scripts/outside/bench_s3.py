@@ -95,7 +95,7 @@ def measure_s3(case, count, program, environment):
     run = measured(home.command("erase", plan, "--quiet"), env=home.environment)
     subprocess.run([python(), script, "remove", bucket, "-", "-", "-"], check=True,
                    env=environment)
-    return told(case, count, run, proxy, home.efforts())
+    return told(case, count, run, proxy, home.efforts()[-1:])
 
 
 def told(case, count, run, proxy, efforts):
@@ -111,10 +111,10 @@ def told(case, count, run, proxy, efforts):
     print(f"\n{case.name} on S3: {size / 1e6:,.0f} MB, {count:,} subjects")
     print(f"  sent {proxy.sent / 1e6:,.1f} MB, received {proxy.received / 1e6:,.1f} MB: "
           f"{share:.1%} of downloading and uploading all; requests {proxy.requests}; "
-          f"{run['cpu_seconds']:.2f} CPU s, {run['peak_mib']:.0f} MiB; {efforts[-1:]}")
+          f"{run['cpu_seconds']:.2f} CPU s, {run['peak_mib']:.0f} MiB; {efforts}")
     for goal in goals:
         print(f"  {'met   ' if goal['is_met'] else 'MISSED'} {goal['goal']} "
               f"(measured {goal['measured']:.3g})", flush=True)
     return {"case": case.name, "subjects": count, "size_bytes": size, "sent_bytes": proxy.sent,
             "received_bytes": proxy.received, "requests": proxy.requests, **run,
-            "effort": efforts[-1] if efforts else None, "goals": goals}
+            "effort": efforts[-1][1] if efforts else None, "goals": goals}

@@ -31,7 +31,8 @@ def python(more=()):
     there = done.read_text().split() if done.exists() else []
     missing = [package for package in [*PACKAGES, *more] if package not in there]
     if missing:
-        venv.create(home, with_pip=True)
+        if not (home / "bin/pip").exists():
+            venv.create(home, with_pip=True)
         subprocess.run([home / "bin/pip", "install", "--quiet", *missing], check=True)
         done.write_text("\n".join([*there, *missing]))
     return str(home / "bin/python")
@@ -115,31 +116,13 @@ class Home:
         return plan
 
     def efforts(self):
-        """What the journal says that each rewrite took."""
+        """What the journal says that each rewrite took, by the object's key."""
         found = []
-        for path in sorted((self.folder / ".lacuna/ledger").rglob("*")):
-            if path.is_file():
-                for line in path.read_text(errors="replace").splitlines():
-                    found.extend(efforts_in(line))
+        for path in sorted((self.folder / ".lacuna/ledger/journal").rglob("*.json")):
+            step = json.loads(path.read_text()).get("step", {})
+            if step.get("step") == "rewritten" and step.get("effort"):
+                found.append((step["object"]["key"], step["effort"]))
         return found
-
-
-def efforts_in(line):
-    """The efforts that a line of JSON holds, at any depth."""
-    try:
-        waiting = [json.loads(line)] if '"effort"' in line else []
-    except ValueError:
-        return []
-    found = []
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            if isinstance(value.get("effort"), dict):
-                found.append(value["effort"])
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-    return found
 
 
 def dataset(name, location, fields, namespace="user", kind="string", more=""):
