@@ -40,7 +40,8 @@ class Engines:
 
     def datafusion(self, name, sign, value):
         """How many rows it finds."""
-        side, table = datafusion.col('"' + name.replace('"', '""') + '"'), self.context.table("file")
+        table = self.context.table("file")
+        side = datafusion.col('"' + name.replace('"', '""') + '"')
         if sign.startswith("IS"):
             asked = side.is_null() if sign == "IS NULL" else ~side.is_null()
         else:

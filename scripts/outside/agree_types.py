@@ -1,8 +1,8 @@
 """Random tables of every Arrow type, with values planted in the rows that will be erased.
 
-A planted value occurs nowhere else, so that no byte of it may be left in a file. It has a *trace*: bytes
-of it as Parquet stores them, long enough not to occur by chance, and not its first ones, which an
-encoding may take from the value before.
+A planted value occurs nowhere else, so that no byte of it may be left in a file. It has a *trace*:
+bytes of it as Parquet stores them, long enough not to occur by chance, and not its first ones,
+which an encoding may take from the value before.
 """
 
 import datetime
@@ -161,7 +161,7 @@ def is_bytes(kind):
 
 
 def random_columns(chance, rows, gone, leaves, depth):
-    """Names, fields and arrays of some columns, and by name the traces of what only `gone` holds."""
+    """Fields and arrays of some columns, and by name the traces of what only `gone` holds."""
     fields, arrays, traces = [], [], {}
     for at in range(chance.randrange(1, 9)):
         kind = random_type(chance, leaves, depth)

@@ -1,16 +1,17 @@
 """`scripts/bench erase`: taking subjects out of one large object.
 
-For each case one object is made from a seed, in which every person has five rows. Lacuna indexes a fresh
-copy of it, plans and approves, which is not timed; then `lacuna erase` is, which rewrites the object
-in place, verifies it and brings its index up to date. The peers read the same object and write a new
-one: pyarrow a row group at a time (what amazon-s3-find-and-forget does), DuckDB by COPY, delta-rs by
-DeltaTable.delete on a Delta table of the very file, `cp` as the floor; for text a Python loop over
-the lines, between decompressing and compressing where the object is compressed. All peers drop the
-rows and renumber the rest, Lacuna blanks them. Programs take turns; printed are medians of CPU seconds
-(user and system) and of the time that passed, the highest peak memory, the median ratio of CPU
-seconds to Lacuna's, and the goals beside. Objects are in the page cache. What a peer's interpreter
-takes to start counts as well. With --s3 the object lies on a SeaweedFS, and bytes and requests are
-counted by a proxy between the two. All figures go to target/bench/erase.json or erase-s3.json.
+For each case one object is made from a seed, in which every person has five rows. Lacuna indexes
+a fresh copy of it, plans and approves, which is not timed; then `lacuna erase` is, which rewrites
+the object in place, verifies it and brings its index up to date. The peers read the same object
+and write a new one: pyarrow a row group at a time (what amazon-s3-find-and-forget does), DuckDB
+by COPY, delta-rs by DeltaTable.delete on a Delta table of the very file, `cp` as the floor; for
+text a Python loop over the lines, between decompressing and compressing where the object is
+compressed. All peers drop the rows and renumber the rest, Lacuna blanks them. Programs take
+turns; printed are medians of CPU seconds (user and system) and of the time that passed, the
+highest peak memory, the median ratio of CPU seconds to Lacuna's, and the goals beside. Objects
+are in the page cache. What a peer's interpreter takes to start counts as well. With --s3 the
+object lies on a SeaweedFS, and bytes and requests are counted by a proxy between the two. All
+figures go to target/bench/erase.json or erase-s3.json.
 """
 
 import argparse

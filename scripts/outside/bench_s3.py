@@ -1,4 +1,4 @@
-"""What an erasure moves between client and store, counted by a proxy that knows nothing of either."""
+"""What an erasure moves between client and store, as a proxy between them counts it."""
 
 import contextlib
 import os

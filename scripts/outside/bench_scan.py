@@ -1,11 +1,11 @@
 """`scripts/bench scan`: finding and grouping the identifiers of one object.
 
 For each case the script makes one object from a seed, then lets every program find and group the
-identifiers in it, in turn, round after round: `lacuna index --full` (which also writes its index),
-DuckDB and Polars (which group and count in memory), and for JSON lines a plain Python loop. It prints
-the median CPU seconds (user and system), the peak memory, and the ratio of each program's CPU
-seconds to Lacuna's, and writes all figures to target/bench/results.json. A ratio says more than a
-time: the programs of one round share whatever else the machine was doing.
+identifiers in it, in turn, round after round: `lacuna index --full` (which also writes its
+index), DuckDB and Polars (which group and count in memory), and for JSON lines a plain Python
+loop. It prints the median CPU seconds (user and system), the peak memory, and the ratio of each
+program's CPU seconds to Lacuna's, and writes all figures to target/bench/results.json. A ratio
+says more than a time: the programs of one round share whatever else the machine was doing.
 """
 
 import argparse
