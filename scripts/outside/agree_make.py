@@ -19,8 +19,8 @@ SHAPES = {
     "uuid": lambda number: str(uuid.UUID(int=(number + 1) << 90)),
 }
 KIND = {"plain": "string", "number": "integer", "uuid": "uuid", "struct": "string",
-        "devices": "string", "redact": "string", "keep": "string"}
-FIELDS = {"struct": ["user.id"], "devices": ["devices[*].owner"]}
+        "devices": "string", "redact": "string", "keep": "string", "inner": "string"}
+FIELDS = {"struct": ["user.id"], "devices": ["devices[*].owner"], "inner": ["user.id"]}
 
 
 @dataclass
@@ -44,7 +44,8 @@ def subject(dataset, number):
 def datasets():
     """Name, fields, namespace and the erase section of every dataset."""
     more = {"redact": '[dataset.erase]\naction = "redact"\nfields = ["id", "secret", "other"]\n',
-            "keep": '[dataset.erase]\nkeep = ["kept", "stays"]\n'}
+            "keep": '[dataset.erase]\nkeep = ["kept", "stays"]\n',
+            "inner": '[dataset.erase]\naction = "redact"\nfields = ["user.id", "user.notes"]\n'}
     return [(name, FIELDS.get(name, ["id"]), kind, more.get(name, ""))
             for name, kind in KIND.items()]
 
@@ -60,6 +61,13 @@ def identifiers(chance, dataset, people, rows, writer):
     who = [number if chance.random() < 0.97 else None for number in who]
     shape = SHAPES[KIND[dataset]]
     values = [None if number is None else shape(number) for number in who]
+    if dataset == "inner":
+        values = [None if value is None else
+                  {"id": value, "age": number, "notes": [str(number)] * 2}
+                  for number, value in enumerate(values)]
+        kind = pa.struct([("id", pa.string()), ("age", pa.int32()),
+                          ("notes", pa.list_(pa.string()))])
+        return who, pa.field("user", kind), pa.array(values, kind)
     if dataset == "struct":
         values = [None if value is None and chance.random() < 0.5 else {"id": value, "age": 7}
                   for value in values]
@@ -92,7 +100,9 @@ def table(chance, dataset, leaves, depth, subjects, writer):
     for at, name in enumerate(names[:len(fields)]):
         traces[name] = traces.pop(fields[at].name)
         fields[at] = fields[at].with_name(name)
-    if dataset == "redact":
+    if dataset == "inner":
+        traces = {}
+    elif dataset == "redact":
         traces = {name: found for name, found in traces.items() if name in names}
     elif dataset == "keep":
         traces = {name: found for name, found in traces.items() if name not in names}
