@@ -32,6 +32,8 @@ pub enum Exclusion {
     Claimed(DatasetName),
     /// It belongs to a table whose log would not know of a rewrite.
     Table(TableRoot),
+    /// It is a moment's work of Lacuna itself: a stage of an upload, or the probe of a store.
+    Scratch,
     /// What stands at the key is no object: a symbolic link, a device.
     NotAnObject,
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Exclusion {
                 "it belongs to the {} table at `{}`, which lacuna cannot rewrite yet",
                 table.kind, table.prefix
             ),
+            Self::Scratch => formatter.write_str("lacuna itself keeps it for the moment"),
             Self::NotAnObject => formatter.write_str("it is a link or no regular file"),
         }
     }
@@ -139,6 +142,9 @@ impl Scope {
 
     /// Why the object of this key is not the dataset's; `None` where it is.
     pub fn exclusion(&self, key: &ObjectKey) -> Option<Exclusion> {
+        if is_scratch(key) {
+            return Some(Exclusion::Scratch);
+        }
         if let Some(exclusion) = self.claim.refusal(key.as_bytes()) {
             return Some(exclusion);
         }
@@ -148,6 +154,17 @@ impl Scope {
         let is_below = |table: &&TableRoot| key.as_bytes().starts_with(table.prefix.as_bytes());
         self.tables.iter().find(is_below).map(|table| Exclusion::Table(table.clone()))
     }
+}
+
+/// What the last name of the key of a stage begins with: a part of an object that is being put together.
+pub const STAGE_PREFIX: &str = ".lacuna-stage-";
+
+/// What the last name of a key begins with at which a store is tried out.
+pub const PROBE_PREFIX: &str = ".lacuna-probe-";
+
+fn is_scratch(key: &ObjectKey) -> bool {
+    let name = key.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    [STAGE_PREFIX, PROBE_PREFIX].iter().any(|prefix| name.starts_with(prefix.as_bytes()))
 }
 
 /// What a dataset claims, in terms of another's keys.
@@ -307,6 +324,18 @@ mod tests {
         let scope = Scope::new(&all, &[], Vec::new()).expect("a scope");
         for key in [&b"reviews/."[..], b"reviews/", b"reviews/\x00", b"reviews/a."] {
             assert_eq!(excluded(&scope, key), None, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn what_lacuna_keeps_for_a_moment_is_nobodys() {
+        let all = dataset("d", "s3://b/reviews/", &[], &[]);
+        let scope = Scope::new(&all, &[], Vec::new()).expect("a scope");
+        for key in [&b"reviews/.lacuna-stage-0-1"[..], b"reviews/a/.lacuna-probe-x"] {
+            assert_eq!(excluded(&scope, key), Some(Exclusion::Scratch));
+        }
+        for key in [&b"reviews/.lacuna-stage-0/a"[..], b"reviews/a.lacuna-stage-0", b"reviews/.x"] {
+            assert_eq!(excluded(&scope, key), None);
         }
     }
 

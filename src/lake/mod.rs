@@ -226,7 +226,8 @@ pub enum Base {
 /// Learns where the bytes of an unfinished write lie, so that a later run can [`Lake::abandon`] them.
 #[async_trait]
 pub trait WriteObserver: Send + Sync {
-    /// Called before the first byte is stored, once a write that needs staging at all.
+    /// Called before the first byte is stored, once a write that needs staging at all, of all places
+    /// together.
     ///
     /// # Errors
     ///

@@ -15,6 +15,7 @@ use crate::domain::Timestamp;
 use crate::domain::edit::{Edit, Segment};
 use crate::domain::identifier::hex;
 use crate::domain::object::{ETag, ObjectKey, ObjectVersion, VersionId};
+use crate::domain::scope::PROBE_PREFIX;
 
 /// What the scratch object holds at most.
 const MOST_BYTES: u64 = 64;
@@ -34,7 +35,7 @@ pub async fn ensure_conditional_writes(
     if lake.capabilities().await?.conditions == Conditions::Own {
         return Ok(());
     }
-    let name = format!(".lacuna-probe-{run}");
+    let name = format!("{PROBE_PREFIX}{run}");
     let scratch = ObjectKey::new([prefix, name.as_bytes()].concat());
     remove(lake, &scratch).await?;
     let mut bytes = [0; 12];

@@ -5,11 +5,14 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_s3::config::interceptors::{
+    BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef,
+};
 use aws_sdk_s3::config::{Builder, ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 
 use crate::aws::{self, Access};
+use crate::lake::count::Meter;
 
 /// Where a bucket is and how it is spoken to. What is `None` is found as the AWS tools find it: in
 /// the environment, the shared configuration files, or the machine's role.
@@ -98,10 +101,44 @@ pub(super) fn client(configuration: &SdkConfig, settings: &S3Settings) -> Client
     Client::from_conf(builder.build())
 }
 
+/// The same client, which counts on a meter what goes over the wire, repeated requests included.
+pub(super) fn metered(client: &Client, meter: &Meter) -> Client {
+    let counting = Counting(meter.clone());
+    Client::from_conf(client.config().to_builder().interceptor(counting).build())
+}
+
 /// What a conditional write is sent with: it is not sent again by itself, since a second sending
 /// would meet the result of the first and report a failure that was none.
 pub(super) fn sent_once() -> Builder {
     Builder::new().retry_config(RetryConfig::disabled())
+}
+
+/// Counts requests, and bytes that are sent. What is read and what the store copies count where that
+/// is told.
+#[derive(Debug)]
+struct Counting(Meter);
+
+impl Intercept for Counting {
+    fn name(&self) -> &'static str {
+        "Counting"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request();
+        let number = |name: &str| request.headers().get(name).and_then(|text| text.parse().ok());
+        let mut counts = self.0.locked();
+        counts.requests += 1;
+        if request.method() == "PUT" {
+            let length = number("x-amz-decoded-content-length").or(number("content-length"));
+            counts.written_bytes = counts.written_bytes.saturating_add(length.unwrap_or(0));
+        }
+        Ok(())
+    }
 }
 
 /// Names the account that has to own the bucket on every request, so that a bucket of the same name

@@ -1,10 +1,12 @@
 //! What goes for good: versions, and the parts of uploads that were given up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 
 use super::error::{is_denied, is_missing, is_unmet};
+use super::scratch::Noted;
 use super::{Bucket, call, key_text};
 use crate::domain::object::{ObjectKey, ObjectVersion};
 use crate::lake::{LakeError, LakeErrorKind, Lock, Staging, Target, Versioning};
@@ -14,15 +16,26 @@ use crate::lake::{LakeError, LakeErrorKind, Lock, Staging, Target, Versioning};
 const ABORTS: u32 = 8;
 
 impl Bucket {
-    /// Removes the parts of an upload, and looks whether they are gone.
+    /// Removes what an unfinished write left: the parts of its upload, and its stages.
     pub(super) async fn abandon(
-        &self,
+        self: &Arc<Self>,
         key: &ObjectKey,
         staging: &Staging,
     ) -> Result<(), LakeError> {
+        let noted = Noted::read(key, staging)?;
+        self.abandon_upload(key, &noted.upload).await?;
+        self.remove_stages(&noted.stages).await
+    }
+
+    /// Removes the parts of an upload, and looks whether they are gone.
+    pub(super) async fn abandon_upload(
+        &self,
+        key: &ObjectKey,
+        upload: &str,
+    ) -> Result<(), LakeError> {
         for attempt in 0..ABORTS {
-            self.abort(key, staging).await?;
-            if self.holds_no_parts(key, staging).await? {
+            self.abort(key, upload).await?;
+            if self.holds_no_parts(key, upload).await? {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
@@ -31,9 +44,9 @@ impl Bucket {
         Err(LakeError::about(LakeErrorKind::Unavailable, key, text))
     }
 
-    async fn abort(&self, key: &ObjectKey, staging: &Staging) -> Result<(), LakeError> {
+    async fn abort(&self, key: &ObjectKey, upload: &str) -> Result<(), LakeError> {
         let request = self.client.abort_multipart_upload().bucket(&self.name);
-        match request.key(key_text(key)?).upload_id(&staging.0).send().await {
+        match request.key(key_text(key)?).upload_id(upload).send().await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("NoSuchUpload") || is_missing(&error) => Ok(()),
             Err(error) => {
@@ -42,9 +55,9 @@ impl Bucket {
         }
     }
 
-    async fn holds_no_parts(&self, key: &ObjectKey, staging: &Staging) -> Result<bool, LakeError> {
+    async fn holds_no_parts(&self, key: &ObjectKey, upload: &str) -> Result<bool, LakeError> {
         let request = self.client.list_parts().bucket(&self.name).max_parts(1);
-        match request.key(key_text(key)?).upload_id(&staging.0).send().await {
+        match request.key(key_text(key)?).upload_id(upload).send().await {
             Ok(answer) => Ok(answer.parts().is_empty()),
             Err(error) if error.code() == Some("NoSuchUpload") || is_missing(&error) => Ok(true),
             Err(error) => {
@@ -100,7 +113,8 @@ impl Bucket {
         self.delete(object, Some("null"), condition).await
     }
 
-    async fn delete(
+    /// Deletes a version, or the object where there are no versions, under a condition if there is one.
+    pub(super) async fn delete(
         &self,
         object: &ObjectVersion,
         version: Option<&str>,

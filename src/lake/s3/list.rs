@@ -302,7 +302,7 @@ impl Bucket {
             let (says_url, repeated) = self.probe_encoding(keeps_versions).await?;
             Ok(ListingEncoding::detect(says_url, repeated.as_deref()))
         };
-        self.encodings[usize::from(keeps_versions)].get_or_try_init(|| probe).await.copied()
+        self.asked.encodings[usize::from(keeps_versions)].get_or_try_init(|| probe).await.copied()
     }
 
     async fn probe_encoding(

@@ -55,8 +55,8 @@ impl Bucket {
     }
 
     /// Whether locks can exist in the bucket, asked once.
-    async fn locking(&self) -> Result<Locking, LakeError> {
-        self.locking.get_or_try_init(|| self.ask_locking()).await.copied()
+    pub(super) async fn locking(&self) -> Result<Locking, LakeError> {
+        self.asked.locking.get_or_try_init(|| self.ask_locking()).await.copied()
     }
 
     async fn ask_locking(&self) -> Result<Locking, LakeError> {

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
@@ -14,6 +15,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::types::BucketVersioningStatus;
 use tokio::sync::OnceCell;
 
+use super::count::Meter;
 use super::{
     Attributes, ByteStream, Capabilities, Conditions, Lake, LakeError, LakeErrorKind, Staging,
     Target, VersionStream, Versioning, Write, WriteError,
@@ -21,6 +23,7 @@ use super::{
 use crate::domain::Timestamp;
 use crate::domain::object::{ETag, ListedVersion, ObjectKey, ObjectVersion, VersionId};
 
+mod assembly;
 mod attributes;
 mod connect;
 mod delete;
@@ -32,7 +35,9 @@ mod lock;
 mod partition;
 mod parts;
 mod read;
+mod scratch;
 mod snapshot;
+mod stages;
 mod upload;
 mod write;
 
@@ -59,10 +64,36 @@ struct Bucket {
     single_write_limit_bytes: u64,
     /// Whether keys are known to be listed in byte order: AWS does so, others may sort by path.
     sorts_by_bytes: bool,
+    asked: Arc<Asked>,
+    /// Counts what is asked of the bucket.
+    meter: Meter,
+}
+
+/// What a bucket is asked once.
+#[derive(Default)]
+struct Asked {
     versioning: OnceCell<Versioning>,
     locking: OnceCell<lock::Locking>,
     /// Of listings of objects, and of versions.
     encodings: [OnceCell<ListingEncoding>; 2],
+    /// Whether an upload may have stages.
+    stages: OnceCell<bool>,
+    /// Set when stages turned out not to work.
+    stages_failed: Flag,
+}
+
+/// Once set, it stays so.
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Flag {
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl S3Lake {
@@ -101,9 +132,8 @@ impl S3Lake {
             name: settings.bucket,
             single_write_limit_bytes: settings.single_write_limit_bytes,
             sorts_by_bytes: settings.lists_in_byte_order.unwrap_or(!has_endpoint),
-            versioning: OnceCell::new(),
-            locking: OnceCell::new(),
-            encodings: [OnceCell::new(), OnceCell::new()],
+            asked: Arc::default(),
+            meter: Meter::default(),
         };
         Ok(Self { bucket: Arc::new(bucket) })
     }
@@ -157,9 +187,27 @@ impl Lake for S3Lake {
     async fn delete_version(&self, object: &ObjectVersion) -> Result<(), LakeError> {
         self.bucket.delete_version(object).await
     }
+
+    fn metered(&self, meter: &Meter) -> Option<Arc<dyn Lake>> {
+        let bucket = Arc::new(self.bucket.metered(meter));
+        Some(Arc::new(Self { bucket }))
+    }
 }
 
 impl Bucket {
+    /// The same bucket, which counts on this meter.
+    fn metered(&self, meter: &Meter) -> Self {
+        Self {
+            client: connect::metered(&self.client, meter),
+            name: self.name.clone(),
+            location: self.location.clone(),
+            single_write_limit_bytes: self.single_write_limit_bytes,
+            sorts_by_bytes: self.sorts_by_bytes,
+            asked: self.asked.clone(),
+            meter: meter.clone(),
+        }
+    }
+
     fn call<'a>(&'a self, what: &'static str, permission: &'static str) -> Call<'a> {
         Call { what, permission, on: On::Bucket(&self.location) }
     }
@@ -182,7 +230,7 @@ impl Bucket {
     /// Whether the bucket keeps versions, asked once. Versioning cannot be taken back, so that an
     /// old answer errs on one side only: it may miss versions that came to be kept meanwhile.
     async fn versioning(&self) -> Result<Versioning, LakeError> {
-        self.versioning.get_or_try_init(|| self.ask_versioning()).await.copied()
+        self.asked.versioning.get_or_try_init(|| self.ask_versioning()).await.copied()
     }
 
     /// The version id to name in a request about a version: none for the only version of an object

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::stages::Stage;
 use crate::domain::edit::Segment;
 
 const MIB: u64 = 1 << 20;
@@ -15,19 +16,19 @@ const MIB: u64 = 1 << 20;
 pub const PART_MIN_BYTES: u64 = 5 * MIB;
 
 /// The largest part.
-const PART_MAX_BYTES: u64 = 5 << 30;
+pub(super) const PART_MAX_BYTES: u64 = 5 << 30;
 
 /// How many parts an upload may have.
 pub(super) const PARTS_MAX: u64 = 10_000;
 
 /// What a part of new bytes usually has.
-const PART_USUAL_BYTES: u64 = 8 * MIB;
+pub(super) const PART_USUAL_BYTES: u64 = 8 * MIB;
 
 /// What a copied part has at most, as long as there are parts enough.
-const COPY_USUAL_BYTES: u64 = 256 * MIB;
+pub(super) const COPY_USUAL_BYTES: u64 = 256 * MIB;
 
 /// Up to here parts keep their usual size; the other half makes room for what is left.
-const PARTS_USUAL: u64 = PARTS_MAX / 2;
+pub(super) const PARTS_USUAL: u64 = PARTS_MAX / 2;
 
 /// Objects up to this size fit, however an edit cuts them.
 pub(super) const OBJECT_MAX_BYTES: u64 = 5 << 40;
@@ -39,6 +40,8 @@ pub(super) enum Part {
     Copy(Range<u64>),
     /// These pieces, in order: new bytes, and ranges of the old object too small for the store to copy.
     Pieces(Vec<Segment>),
+    /// What another upload puts together first, to be copied as a whole.
+    Staged(Stage),
 }
 
 impl Part {
@@ -47,6 +50,9 @@ impl Part {
         match self {
             Self::Copy(range) => range.end - range.start,
             Self::Pieces(pieces) => pieces.iter().map(Segment::size_bytes).sum(),
+            Self::Staged(Stage { range, patch, .. }) => {
+                range.end - range.start + patch.iter().map(Segment::size_bytes).sum::<u64>()
+            }
         }
     }
 }
@@ -203,7 +209,7 @@ impl Planner {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -216,7 +222,9 @@ mod tests {
     }
 
     /// The segments with neighbours that continue each other joined; bytes by content.
-    fn joined(segments: impl IntoIterator<Item = Segment>) -> Vec<(Option<Range<u64>>, Vec<u8>)> {
+    pub(in super::super) fn joined(
+        segments: impl IntoIterator<Item = Segment>,
+    ) -> Vec<(Option<Range<u64>>, Vec<u8>)> {
         let mut out: Vec<(Option<Range<u64>>, Vec<u8>)> = Vec::new();
         for segment in segments.into_iter().filter(|segment| segment.size_bytes() > 0) {
             match (segment, out.last_mut()) {
@@ -231,27 +239,33 @@ mod tests {
         out
     }
 
-    fn pieces(parts: &[Part]) -> Vec<Segment> {
+    pub(in super::super) fn pieces(parts: &[Part]) -> Vec<Segment> {
         let each = |part: &Part| match part {
             Part::Copy(range) => vec![Segment::Copy(range.clone())],
             Part::Pieces(pieces) => pieces.clone(),
+            Part::Staged(stage) => {
+                let range = Segment::Copy(stage.range.clone());
+                std::iter::once(range).chain(stage.patch.clone()).collect()
+            }
         };
         parts.iter().flat_map(each).collect()
     }
 
-    fn check_limits(parts: &[Part]) {
+    pub(in super::super) fn check_limits(parts: &[Part]) {
         assert!(parts.len() as u64 <= PARTS_MAX, "{} parts", parts.len());
         for (index, part) in parts.iter().enumerate() {
             let size = part.size_bytes();
             assert!(size <= PART_MAX_BYTES && size > 0, "part {index} has {size} bytes");
             assert!(size >= PART_MIN_BYTES || index + 1 == parts.len(), "part {index}: {size}");
-            if let Part::Copy(_) = part {
-                assert!(size >= PART_MIN_BYTES, "copied part {index} has {size} bytes");
+            if let Part::Staged(Stage { range, .. }) = part {
+                let (range, patch) = (range.end - range.start, size - (range.end - range.start));
+                assert!((PART_MIN_BYTES..=PART_MAX_BYTES).contains(&range), "{index}: {range}");
+                assert!((1..PART_MIN_BYTES).contains(&patch), "{index}: {patch}");
             }
         }
     }
 
-    fn segment() -> impl Strategy<Value = Segment> {
+    pub(in super::super) fn segment() -> impl Strategy<Value = Segment> {
         let length = prop_oneof![0..100u64, 0..12 * MIB, Just(PART_MIN_BYTES), 0..2_000 * MIB];
         prop_oneof![
             (0..4_000 * MIB, length)

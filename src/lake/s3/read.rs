@@ -41,7 +41,11 @@ impl Bucket {
                 .map_err(|error| call(&object.key, "reading", "s3:GetObject").failed(error))?,
         };
         check_answer(object, &range, &answer)?;
-        Ok(counted(object.key.clone(), answer, wanted))
+        let meter = self.meter.clone();
+        let count = move |piece: &Result<Bytes, LakeError>| {
+            meter.locked().read_bytes += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        };
+        Ok(counted(object.key.clone(), answer, wanted).inspect(count).boxed())
     }
 
     /// Why a condition on a version is unmet: some stores say so of what is not there at all.

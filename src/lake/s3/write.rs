@@ -210,6 +210,8 @@ pub(super) struct Pieces {
     ahead: VecDeque<Segment>,
     promised_bytes: Option<u64>,
     seen_bytes: u64,
+    /// Whether the edit has come to its end, after which it must not be asked again.
+    is_over: bool,
 }
 
 impl Pieces {
@@ -221,6 +223,7 @@ impl Pieces {
             ahead: VecDeque::new(),
             promised_bytes: job.size_bytes,
             seen_bytes: 0,
+            is_over: false,
         }
     }
 
@@ -230,6 +233,31 @@ impl Pieces {
             Some(segment) => Ok(Some(segment)),
             None => self.pull().await,
         }
+    }
+
+    /// All segments, where they are no more than these, and no more new bytes. They come again.
+    pub(super) async fn all_within(
+        &mut self,
+        segments: usize,
+        new_bytes: u64,
+    ) -> Result<Option<Vec<Segment>>, LakeError> {
+        let is_new = |segment: &&Segment| matches!(segment, Segment::Bytes(_));
+        let mut left = new_bytes;
+        for segment in self.ahead.iter().filter(is_new) {
+            left = left.saturating_sub(segment.size_bytes());
+        }
+        while self.ahead.len() < segments && left > 0 {
+            match self.pull().await? {
+                Some(segment) => {
+                    if is_new(&&segment) {
+                        left = left.saturating_sub(segment.size_bytes());
+                    }
+                    self.ahead.push_back(segment);
+                }
+                None => return Ok(Some(self.ahead.iter().cloned().collect())),
+            }
+        }
+        Ok(None)
     }
 
     /// All segments, where they come to less than a limit; else they are kept for later.
@@ -244,6 +272,9 @@ impl Pieces {
     }
 
     async fn pull(&mut self) -> Result<Option<Segment>, LakeError> {
+        if self.is_over {
+            return Ok(None);
+        }
         match self.segments.next().await {
             Some(Ok(segment)) => {
                 if let Segment::Copy(range) = &segment {
@@ -260,7 +291,10 @@ impl Pieces {
                 let text = "the edit has another length than it told";
                 Err(LakeError::about(LakeErrorKind::Other, &self.key, text))
             }
-            None => Ok(None),
+            None => {
+                self.is_over = true;
+                Ok(None)
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod listing;
 mod service;
+mod stages;
 mod wire;
 
 use aws_sdk_s3::Client;

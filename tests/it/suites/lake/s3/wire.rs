@@ -371,6 +371,122 @@ async fn a_copied_part_is_pinned() {
     }
 }
 
+/// A bucket whose object is large enough for stages, and whose answers hold just what is asked for.
+fn staging(request: &Request, allows: fn(&Request) -> bool) -> Answer {
+    const SIZE: usize = 64 << 20;
+    let asks = |name: &str| request.parameter(name).is_some();
+    if !allows(request) {
+        return Answer::error(403, "AccessDenied");
+    }
+    match request.method.as_str() {
+        "HEAD" => Answer::object(SIZE, "\"etag\"").with("x-amz-version-id", "v1"),
+        "POST" if asks("uploads") => Answer::new(
+            200,
+            "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>",
+        ),
+        "POST" => Answer::new(
+            200,
+            "<CompleteMultipartUploadResult><ETag>\"made\"</ETag></CompleteMultipartUploadResult>",
+        )
+        .with("x-amz-version-id", "v7"),
+        "PUT" if request.header("x-amz-copy-source").is_some() => {
+            Answer::new(200, "<CopyPartResult><ETag>\"part\"</ETag></CopyPartResult>")
+        }
+        "GET" if asks("uploadId") => Answer::error(404, "NoSuchUpload"),
+        "GET" if asks("versions") => Answer::new(200, "<ListVersionsResult></ListVersionsResult>"),
+        "GET" if asks("replication") => Answer::error(404, "ReplicationConfigurationNotFoundError"),
+        "GET" if asks("notification") => Answer::new(200, "<NotificationConfiguration/>"),
+        "GET" if request.header("range").is_some() => {
+            let range = request.header("range").expect("a range").trim_start_matches("bytes=");
+            let (first, last) = range.split_once('-').expect("two ends");
+            let number = |text: &str| text.parse::<usize>().expect("a number");
+            let length = number(last) - number(first) + 1;
+            Answer::new(206, vec![b'x'; length])
+                .with("etag", "\"etag\"")
+                .with("content-range", format!("bytes {range}/{SIZE}"))
+                .with("x-amz-version-id", "v1")
+        }
+        _ => holding(request),
+    }
+}
+
+fn is_stage(request: &Request) -> bool {
+    request.path().contains(".lacuna-stage-")
+}
+
+/// One row in the middle of a large object.
+async fn write_one_row(stub: &Stub) -> Vec<Request> {
+    let lake = lake_at(&stub.endpoint).await;
+    let object = version("a b/c+d", "v1", 64 << 20);
+    let (middle, end) = (32 << 20, object.size_bytes);
+    let row = Segment::Bytes(Bytes::from_static(b"{}"));
+    let edit = Edit::new(vec![Segment::Copy(0..middle), row, Segment::Copy(middle + 2..end)]);
+    // What the object looks like afterwards is not the stub's to say.
+    drop(write(&lake, &object.key.clone(), Base::Version(object), edit).await);
+    stub.seen()
+}
+
+/// B6, B15: a stage is copied from as pinned as the object itself, is made where nothing was, and goes by
+/// its version.
+#[tokio::test]
+async fn a_stage_is_pinned() {
+    let stub = Stub::start(|request| staging(request, |_| true));
+    let seen = write_one_row(&stub).await;
+    let is_copy = |request: &&Request| request.header("x-amz-copy-source").is_some();
+    let sources: BTreeSet<_> = seen
+        .iter()
+        .filter(is_copy)
+        .map(|copy| (copy.header("x-amz-copy-source"), copy.header("x-amz-copy-source-if-match")))
+        .collect();
+    let stage = seen.iter().find(|request| is_stage(request)).expect("a stage").path().to_owned();
+    let of_stage = format!("{}?versionId=v7", stage.trim_start_matches('/'));
+    let expected = [
+        (Some("bucket/a%20b/c%2Bd?versionId=v1"), Some("\"etag\"")),
+        (Some(of_stage.as_str()), Some("\"made\"")),
+    ];
+    assert_eq!(sources, BTreeSet::from(expected));
+    let completed = |request: &&Request| {
+        is_stage(request) && request.method == "POST" && request.parameter("uploadId").is_some()
+    };
+    let completed: Vec<&Request> = seen.iter().filter(completed).collect();
+    assert_eq!(completed.len(), 1);
+    assert_eq!(completed[0].header("if-none-match"), Some("*"));
+    let deleted = |request: &&Request| is_stage(request) && request.method == "DELETE";
+    let deleted: Vec<_> =
+        seen.iter().filter(deleted).map(|request| request.parameter("versionId")).collect();
+    assert_eq!(deleted, [Some("v7".to_owned())]);
+}
+
+/// Where stages are forbidden, may be kept, copied or told of, or fail, the object is written without.
+#[tokio::test]
+async fn stages_are_not_forced() {
+    let allowed: [(&str, fn(&Request) -> bool); 5] = [
+        ("replication", |request| request.parameter("replication").is_none()),
+        ("notification", |request| request.parameter("notification").is_none()),
+        ("lock", |request| request.parameter("object-lock").is_none()),
+        ("begin", |request| !is_stage(request) || request.parameter("uploads").is_none()),
+        ("fill", |request| !is_stage(request) || request.method != "PUT"),
+    ];
+    for (what, allows) in allowed {
+        let stub = Stub::start(move |request| staging(request, allows));
+        let seen = write_one_row(&stub).await;
+        let is_completed = seen.iter().any(|request| {
+            !is_stage(request)
+                && request.method == "POST"
+                && request.parameter("uploadId").is_some()
+        });
+        assert!(is_completed, "{what}");
+        let stages = seen.iter().filter(|request| is_stage(request)).count();
+        assert_eq!(stages > 0, matches!(what, "begin" | "fill"), "{what}");
+        let sent = |request: &&Request| {
+            !is_stage(request)
+                && request.method == "PUT"
+                && request.header("x-amz-copy-source").is_none()
+        };
+        assert_eq!(seen.iter().filter(sent).count(), 1, "{what}: a part was sent");
+    }
+}
+
 /// Missing credentials are a matter of permission, not of trying again.
 #[tokio::test]
 async fn missing_credentials_are_told() {
