@@ -19,7 +19,6 @@ pub enum Way {
     /// Compressed text: the members, frames or streams that hold a changed row are compressed anew.
     Members {
         /// Why their blocks alone could not be, lower case, without content.
-        #[serde(default, skip_serializing_if = "String::is_empty")]
         because: String,
     },
     /// Parquet: a column chunk that holds a changed row is written anew.

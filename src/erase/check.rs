@@ -292,7 +292,7 @@ impl<'a> Checker<'a> {
         let is_plain = rewrite.compression == Compression::None;
         let is_open = match &estimate.way {
             Way::Rows => !is_parquet && is_plain,
-            Way::Blocks | Way::Members => !is_parquet && !is_plain,
+            Way::Blocks | Way::Members { .. } => !is_parquet && !is_plain,
             Way::Pages | Way::Chunks { .. } => is_parquet,
             Way::Object { .. } => estimate.copied_bytes == 0,
         };

@@ -62,8 +62,7 @@ fn way(format: FormatName, compression: Compression) -> Way {
     match (format, compression) {
         (FormatName::Parquet, _) => Way::Pages,
         (_, Compression::None) => Way::Rows,
-        (_, Compression::Gzip) => Way::Blocks,
-        (_, Compression::Bzip2) => Way::Members,
+        (_, Compression::Gzip | Compression::Bzip2) => Way::Blocks,
         (_, Compression::Zstd | Compression::Lz4 | Compression::Snappy) => Way::Object {
             because: "it is compressed as one, unless it turns out to be in pieces".to_owned(),
         },

@@ -81,7 +81,9 @@ pub fn way(way: &Way) -> String {
         Way::Rows => "just the changed rows".to_owned(),
         Way::Pages => "just the pages with a changed row".to_owned(),
         Way::Blocks => "just the compressed blocks around a changed row".to_owned(),
-        Way::Members => "just the compressed streams with a changed row".to_owned(),
+        Way::Members { because } => {
+            format!("the compressed streams with a changed row: {}", plain(because))
+        }
         Way::Chunks { because } => {
             format!("the column chunks with a changed row: {}", plain(because))
         }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::domain::landmark::Landmark;
 use crate::domain::row::RowNumber;
-use crate::domain::stretch::Extent;
+use crate::domain::stretch::{Extent, Stretch};
 
 /// A text, where its rows begin, and whose they are.
 struct Example {
