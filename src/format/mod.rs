@@ -181,7 +181,8 @@ pub trait ScanSink {
     /// [`Landmarks::DISTANCE_BYTES`](crate::domain::landmark::Landmarks::DISTANCE_BYTES) or more often.
     fn landmark(&mut self, _landmark: Landmark) {}
 
-    /// All of the object is one gzip member with so much content, whose checksum is right. Told last.
+    /// All of the object is one gzip member with so much content, whose checksum is right. Told last,
+    /// and only of an object that has landmarks.
     fn one_member(&mut self, _content_bytes: u64) {}
 
     /// A page of a Parquet column begins here, with a row. Told in ascending order for each column,

@@ -262,7 +262,8 @@ impl<'s, W: ReadWindow> Merge<'s, W> {
         if !self.left.is_empty() {
             self.read_left(true)?;
         }
-        if let Some(bytes) = member_bytes {
+        // Of use just together with landmarks.
+        if let Some(bytes) = member_bytes.filter(|_| self.marked > 0) {
             self.sink.one_member(bytes);
         }
         Ok(RowCount(self.rows))

@@ -246,7 +246,7 @@ impl Row {
     /// Adds the lowest bits of a value, at most 56.
     pub(super) fn put(&mut self, value: u64, count: u64) {
         for bit in (0..count).rev() {
-            if self.count % 8 == 0 {
+            if self.count.is_multiple_of(8) {
                 self.bytes.push(0);
             }
             if let Some(last) = self.bytes.last_mut() {
@@ -259,7 +259,7 @@ impl Row {
     /// Adds the bits between two places; `None` where there are not as many.
     pub(super) fn append(&mut self, bytes: &[u8], from: u64, to: u64) -> Option<()> {
         let mut at = from;
-        while at < to && (self.count % 8 != 0 || to - at < 8) {
+        while at < to && (!self.count.is_multiple_of(8) || to - at < 8) {
             self.put(u64::from(bits(bytes, at, 1)?), 1);
             at += 1;
         }

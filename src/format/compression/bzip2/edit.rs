@@ -234,7 +234,7 @@ impl Edit {
         hints: &[Hint],
     ) -> Result<Vec<Replaced>, Refused> {
         let mut replaced = Vec::new();
-        let mut open: Option<Open> = None;
+        let (mut open, mut behind): (Option<Open>, _) = (None, (0, 0));
         for (number, patch) in patches.iter().enumerate() {
             let place = |place: u64| place.saturating_sub(member.content);
             let range = place(patch.range.start)..place(patch.range.end);
@@ -242,8 +242,9 @@ impl Edit {
             let mut block = match open.take() {
                 Some(block) if range.start < block.end() => block,
                 other => {
+                    behind = other.as_ref().map_or(behind, |it| (it.number + 1, it.end()));
                     self.close(stream, member, other, &mut replaced)?;
-                    self.find(stream, (member, range.start), hints)?
+                    self.find(stream, (member, range.start), hints, behind)?
                 }
             };
             (block.last, _) = (last, block.change(&range, patch.bytes.clone()));
@@ -259,17 +260,18 @@ impl Edit {
         Ok(replaced)
     }
 
-    /// The block that a place of a stream's content lies in.
+    /// The block that a place of a stream's content lies in, which is this block, that begins with this
+    /// content, or a later one.
     fn find(
         &self,
         stream: &Stream,
         (member, place): (MemberStart, u64),
         hints: &[Hint],
+        (mut number, mut content): (usize, u64),
     ) -> Result<Open, Refused> {
         let hints = hints.iter().rev().filter(|(of, _)| *of == member);
         let hint = hints.map(|(_, hint)| hint.place).find(|hint| hint.content <= place);
-        let (mut number, mut content) = (0, 0);
-        if let Some(hint) = hint {
+        if let Some(hint) = hint.filter(|hint| hint.content > content) {
             let from = (stream.stored + HEADER_BYTES as u64) * 8;
             let at = stream.marks.binary_search_by_key(&hint.bit, |(mark, _)| from + mark.bit);
             (number, content) = (at.map_err(|_| failed())?, hint.content);

@@ -1,7 +1,8 @@
 //! Inflates, and knows to the bit where it is.
 
+use super::Broken;
 use super::codes::{Codes, FIXED};
-use super::{Broken, REACH_BYTES};
+use super::output::{LONGEST_MATCH, OVERSHOOT, Output};
 use crate::format::compression::Input;
 use crate::format::{FormatError, Source};
 
@@ -11,80 +12,8 @@ const HEADER_BYTES: usize = 640;
 /// As many bytes are looked at for a symbol, at most.
 const SYMBOL_BYTES: usize = 32;
 
-/// The longest match, and by how much a copy may write beyond its end.
-const LONGEST_MATCH: usize = 258;
-const OVERSHOOT: usize = 16;
-
-/// How much room there has to be for a symbol, in bytes.
-const ROOM_BYTES: usize = LONGEST_MATCH + OVERSHOOT;
-
 /// In what order a header tells how long the codes of code lengths are.
 const ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
-
-/// Content, and room for more of it. The last 32 KiB stay, since matches refer to them.
-pub(in crate::format::compression) struct Output {
-    bytes: Vec<u8>,
-    /// How many of them are content.
-    filled: usize,
-    /// Where they begin in the content.
-    start: u64,
-}
-
-impl Output {
-    /// What follows this content, which ends at `end` of the stream's content.
-    pub(in crate::format::compression) fn after(content: &[u8], end: u64) -> Self {
-        let start = end.saturating_sub(content.len() as u64);
-        Self { bytes: content.to_vec(), filled: content.len(), start }
-    }
-
-    /// Where what comes next begins in the content.
-    pub(in crate::format::compression) fn end(&self) -> u64 {
-        self.start + self.filled as u64
-    }
-
-    /// What is held from this place of the content on.
-    pub(in crate::format::compression) fn from(&self, place: u64) -> &[u8] {
-        let at = usize::try_from(place.saturating_sub(self.start)).unwrap_or(usize::MAX);
-        &self.bytes[at.min(self.filled)..self.filled]
-    }
-
-    /// The last 32 KiB that are held, or what there is.
-    pub(in crate::format::compression) fn last(&self) -> &[u8] {
-        self.from(self.end().saturating_sub(REACH_BYTES))
-    }
-
-    /// How many bytes are held.
-    pub(in crate::format::compression) fn held(&self) -> usize {
-        self.filled
-    }
-
-    /// Lets go of what is more than 32 KiB before this place, if that is much.
-    pub(in crate::format::compression) fn forget_before(&mut self, place: u64) {
-        let place = place.min(self.end());
-        let at = place.saturating_sub(self.start).saturating_sub(REACH_BYTES) as usize;
-        if at > self.filled / 2 {
-            self.bytes.copy_within(at..self.filled, 0);
-            self.filled -= at;
-            self.start += at as u64;
-        }
-    }
-
-    /// Makes room for this many bytes and a symbol.
-    pub(in crate::format::compression) fn reserve(&mut self, more: usize) {
-        let wanted = self.filled + more + ROOM_BYTES;
-        if self.bytes.len() < wanted {
-            self.bytes.resize(wanted, 0);
-        }
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        let end = self.filled + bytes.len();
-        if let Some(room) = self.bytes.get_mut(self.filled..end) {
-            room.copy_from_slice(bytes);
-            self.filled = end;
-        }
-    }
-}
 
 /// Why inflating paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,11 +6,13 @@
 mod bits;
 mod codes;
 mod inflate;
+mod output;
 #[cfg(test)]
 pub(super) mod tests;
 
 pub(super) use bits::{Bits, FIXED_END_BITS, FIXED_HEADER};
-pub(super) use inflate::{Inflate, Output, Place, Stop};
+pub(super) use inflate::{Inflate, Place, Stop};
+pub(super) use output::Output;
 
 /// How far back a match may reach, in bytes of content.
 pub(super) const REACH_BYTES: u64 = 32 << 10;
