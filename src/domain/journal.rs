@@ -92,9 +92,9 @@ pub enum Outcome {
         rewrite: Option<Replacement>,
         /// Rows that were blanked in the current version.
         rows: RowCount,
-        /// What it took to write the new version, where that is known.
+        /// What the change took, where that is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        effort: Option<Effort>,
+        effort: Option<Box<Effort>>,
         /// Versions that were deleted for good.
         expunged: Vec<ObjectVersion>,
         /// Versions with the subjects' rows that could not be deleted, and why.

@@ -25,8 +25,8 @@ const FOOTER_BYTES: u64 = 64 << 10;
 const REQUESTS: u64 = 40;
 
 /// Requests for each place that changes: reading it to blank it, for its fingerprint and for the
-/// comparison, and a part or two of the upload.
-const REQUESTS_PER_PLACE: u64 = 8;
+/// comparison, and its stage or part of the upload.
+const REQUESTS_PER_PLACE: u64 = 12;
 
 /// How an object lies in its store.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ pub(super) fn estimate(lying: Lying<'_>, rows: &RowSet) -> Estimate {
     let size_bytes = object.size_bytes;
     let way = way(summary.format, summary.compression);
     let mut places = match &way {
-        Way::Object { .. } => vec![0..size_bytes],
+        Way::Object { .. } => std::iter::once(0..size_bytes).collect(),
         _ => places(lying, rows),
     };
     if asks_server {
@@ -109,7 +109,7 @@ fn page_rows(landmarks: &Landmarks, total: u64) -> u64 {
 /// in one.
 fn parts(places: Vec<std::ops::Range<u64>>, size_bytes: u64) -> Vec<std::ops::Range<u64>> {
     if size_bytes < SINGLE_WRITE_LIMIT_BYTES {
-        return vec![0..size_bytes];
+        return std::iter::once(0..size_bytes).collect();
     }
     let mut parts: Vec<std::ops::Range<u64>> = Vec::new();
     for place in places {

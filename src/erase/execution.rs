@@ -108,7 +108,7 @@ impl Handled {
         Self::new(Outcome::Erased {
             rewrite: ending.replacement,
             rows: ending.rows,
-            effort: ending.effort,
+            effort: ending.effort.map(Box::new),
             expunged: ending.expunged,
             retained: ending.retained,
         })

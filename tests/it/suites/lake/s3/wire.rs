@@ -371,8 +371,11 @@ async fn a_copied_part_is_pinned() {
     }
 }
 
+/// Whether a request is permitted.
+type Allows = fn(&Request) -> bool;
+
 /// A bucket whose object is large enough for stages, and whose answers hold just what is asked for.
-fn staging(request: &Request, allows: fn(&Request) -> bool) -> Answer {
+fn staging(request: &Request, allows: Allows) -> Answer {
     const SIZE: usize = 64 << 20;
     let asks = |name: &str| request.parameter(name).is_some();
     if !allows(request) {
@@ -460,7 +463,7 @@ async fn a_stage_is_pinned() {
 /// Where stages are forbidden, may be kept, copied or told of, or fail, the object is written without.
 #[tokio::test]
 async fn stages_are_not_forced() {
-    let allowed: [(&str, fn(&Request) -> bool); 5] = [
+    let allowed: [(&str, Allows); 5] = [
         ("replication", |request| request.parameter("replication").is_none()),
         ("notification", |request| request.parameter("notification").is_none()),
         ("lock", |request| request.parameter("object-lock").is_none()),
