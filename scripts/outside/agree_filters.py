@@ -6,6 +6,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from agree_cells import Violation
 
@@ -128,11 +129,32 @@ def ask(engines, tables, question):
             continue
         if error and not reads(engines[0], engine, question[0]):
             continue
+        if not error and found == on_a_control(engines[1].path, engine, tables[1], question):
+            continue
         about = f"{engine}: {question[0]} {question[1]}"
         if error:
             raise Violation(f"{about} cannot be answered any more: {error}")
         raise Violation(f"{about} finds {found} rows, not {rows}")
     return done
+
+
+def on_a_control(path, engine, table, question):
+    """How many rows an engine finds in the same row groups as pyarrow writes them.
+
+    DuckDB 2.0 takes a row group of text whose bounds are equal for nulls alone where IS NULL is asked.
+    """
+    control, told = path.with_suffix(".control"), pq.read_metadata(path)
+    try:
+        with pq.ParquetWriter(control, table.schema, use_dictionary=False) as out:
+            at = 0
+            for group in range(told.num_row_groups):
+                rows = told.row_group(group).num_rows
+                out.write_table(table.slice(at, rows), row_group_size=max(rows, 1))
+                at += rows
+        found, _ = answer(Engines(control), engine, question)
+        return found
+    finally:
+        control.unlink(missing_ok=True)
 
 
 def answer(engines, engine, question):
