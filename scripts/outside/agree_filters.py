@@ -143,7 +143,7 @@ def on_a_control(path, engine, table, question):
 
     DuckDB 2.0 takes a row group of text whose bounds are equal for nulls alone where IS NULL is asked.
     """
-    control, told = path.with_suffix(".control"), pq.read_metadata(path)
+    control, told = path.with_suffix(".control.parquet"), pq.read_metadata(path)
     try:
         with pq.ParquetWriter(control, table.schema, use_dictionary=False) as out:
             at = 0
