@@ -21,7 +21,8 @@ def plain(array):
         return plain(array.dictionary_decode())
     valid = array.is_valid().to_pylist()
     if pa.types.is_struct(kind):
-        return [valid, *[plain(array.field(at)) for at in range(kind.num_fields)]]
+        # Flattened, so that what lies below a null does not count.
+        return [valid, *[plain(child) for child in array.flatten()]]
     if pa.types.is_map(kind) or is_list(kind):
         lengths = pc.list_value_length(as_list(array)).to_pylist()
         return [valid, lengths, plain(as_list(array).flatten())]
