@@ -18,6 +18,8 @@ import time
 from workshop import OUTSIDE, ROOT, built
 
 WORK = ROOT / "target" / "agree"
+# Two runs may stand side by side.
+ROUND = WORK / f"round-{os.getpid()}"
 # Seconds that a round may take; an engine that waits for itself is ended like one that fails.
 PATIENCE = 1200
 
@@ -26,7 +28,7 @@ class Worker:
     """A process that does rounds in order and tells what came of each."""
 
     def __init__(self, program, options):
-        command = [sys.executable, "-B", str(OUTSIDE / "agree_worker.py"), program, str(WORK)]
+        command = [sys.executable, "-B", str(OUTSIDE / "agree_worker.py"), program, str(ROUND)]
         # What engines print while they fail is many pages long.
         environment = {**os.environ, "RUST_BACKTRACE": "0", "PYTHONFAULTHANDLER": "0"}
         with open(WORK / "engines.log", "ab") as log:
@@ -108,7 +110,7 @@ def keep(seed, findings):
     target = WORK / "findings" / seed.replace("/", "-")
     shutil.rmtree(target, ignore_errors=True)
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copytree(WORK / "round", target)
+    shutil.copytree(ROUND, target)
     (target / "findings.json").write_text(json.dumps(findings, indent=2))
 
 
@@ -136,7 +138,7 @@ def main():
     print(totals_of(run.totals))
     print(f"{run.findings} violations of seed {run.arguments.seed} "
           f"in {time.monotonic() - started:.0f} s")
-    shutil.rmtree(WORK / "round", ignore_errors=True)
+    shutil.rmtree(ROUND, ignore_errors=True)
     sys.exit(1 if run.findings else 0)
 
 

@@ -42,7 +42,7 @@ def main():
         spark = agree_make.spark_in(workshop) if "--spark" in options else None
         for line in sys.stdin:
             totals = collections.Counter({("encoder not at hand", name): 1 for name in missing})
-            done = Round(program, folder / "round", line.strip(), totals, spark,
+            done = Round(program, folder, line.strip(), totals, spark,
                          kinds or ["parquet", "text"])
             totals["round", "all"] += 1
             findings = findings_of(done, options)
