@@ -325,7 +325,8 @@ pub struct Fingerprint {
 /// - `scan`, `blank`, `compact` and `fingerprint` count rows alike.
 /// - `blank` digests the identifiers of each ordered row again and changes a row only where one of
 ///   `subjects` stands in it. Whatever is not in a changed row stays byte-identical (text) or keeps its
-///   place, type and value (Parquet; column chunks without a changed row stay byte-identical).
+///   place, type and value (Parquet; pages without a changed row stay byte-identical, or column chunks
+///   where [`Way::Chunks`] is the answer).
 ///   Row count, order and numbers stay.
 /// - `blank` answers with the rows that its edit may have touched. Whatever is not among them is copied,
 ///   byte for byte and in order: so the old object's [`Fingerprint`] within [`Blanking::before`] and the

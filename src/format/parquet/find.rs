@@ -3,6 +3,7 @@
 
 use super::footer::{Footer, RowGroup};
 use super::leaf::Leaf;
+use super::pages::ColumnChunk;
 use super::runs::Runs;
 use super::stream::{Entries, Entry};
 use crate::domain::field::{BoundField, BoundFields, Digested};
@@ -76,7 +77,7 @@ impl<'a> Finder<'a> {
     ) -> Result<(), FormatError> {
         let mut columns = Vec::with_capacity(self.targets.len());
         for target in &self.targets {
-            columns.push(Column::new(self, target, group)?);
+            columns.push(Column::new(self, target, (group, wanted))?);
         }
         let mut blanks: Option<Runs> = None;
         let mut meetings = Vec::new();
@@ -90,7 +91,10 @@ impl<'a> Finder<'a> {
                 if meeting.may_be_blank {
                     let blanks = match &mut blanks {
                         Some(known) => known,
-                        unknown => unknown.insert(blank_rows(self.source, self.footer, group)?),
+                        unknown => {
+                            let found = blank_rows(self.source, self.footer, (group, wanted))?;
+                            unknown.insert(found)
+                        }
                     };
                     if blanks.contains(meeting.row) {
                         continue;
@@ -144,10 +148,11 @@ impl<'a> Column<'a> {
     fn new(
         finder: &'a Finder<'_>,
         target: &'a Target<'_>,
-        group: &RowGroup,
+        (group, wanted): (&'a RowGroup, Option<&Runs>),
     ) -> Result<Self, FormatError> {
         let leaf = &finder.footer.leaves[target.leaf];
-        let entries = Entries::new(finder.source, leaf, &group.chunks[target.leaf])?;
+        let column = finder.footer.column_chunk(finder.source, group, target.leaf);
+        let entries = read(column, wanted)?;
         let fields = &target.fields;
         Ok(Self { entries, leaf, fields, last: None, text: String::new(), ended: false })
     }
@@ -203,8 +208,17 @@ impl<'a> Column<'a> {
     }
 }
 
+/// The entries of a column, those of wanted rows at least.
+fn read<'a>(column: ColumnChunk<'a>, wanted: Option<&Runs>) -> Result<Entries<'a>, FormatError> {
+    match wanted {
+        Some(wanted) => Entries::within(column, wanted),
+        None => Entries::new(column.source, column.leaf, column.chunk),
+    }
+}
+
 /// The rows of a group that are blank in every column: null or an empty list where that may be,
-/// else the type's empty value. Rows count from the group's first.
+/// else the type's empty value; of the wanted ones, and maybe of others. Rows count from the group's
+/// first.
 ///
 /// # Errors
 ///
@@ -212,11 +226,11 @@ impl<'a> Column<'a> {
 pub(super) fn blank_rows(
     source: &dyn Source,
     footer: &Footer,
-    group: &RowGroup,
+    (group, wanted): (&RowGroup, Option<&Runs>),
 ) -> Result<Runs, FormatError> {
     let mut blanks: Option<Runs> = None;
-    for (leaf, chunk) in footer.leaves.iter().zip(&group.chunks) {
-        let entries = Entries::new(source, leaf, chunk)?;
+    for (at, leaf) in footer.leaves.iter().enumerate() {
+        let entries = read(footer.column_chunk(source, group, at), wanted)?;
         let here = blanks_of(entries, leaf, group.row_count())?;
         let both = blanks.map_or(here.clone(), |blanks| blanks.and(&here));
         if both.is_empty() {

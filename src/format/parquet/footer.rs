@@ -12,6 +12,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::leaf::{Leaf, leaves};
+use super::pages::ColumnChunk;
 use super::thrift::{Malformed, Struct};
 use crate::domain::row::RowCount;
 use crate::format::{FormatError, Source};
@@ -163,6 +164,17 @@ impl Footer {
     pub(super) fn group_of(&self, row: u64) -> Option<usize> {
         let at = self.groups.partition_point(|group| group.rows.end <= row);
         (at < self.groups.len()).then_some(at)
+    }
+
+    /// The column of a row group, to find its pages.
+    pub(super) fn column_chunk<'a>(
+        &'a self,
+        source: &'a dyn Source,
+        group: &'a RowGroup,
+        leaf: usize,
+    ) -> ColumnChunk<'a> {
+        let (leaf, chunk, rows) = (&self.leaves[leaf], &group.chunks[leaf], group.row_count());
+        ColumnChunk { source, leaf, chunk, rows }
     }
 
     /// The fields of the footer.

@@ -6,12 +6,14 @@
 //! | --- | --- |
 //! | `thrift` | the compact protocol, lossless |
 //! | `window` | bytes of a source, as the crate reads them |
-//! | `footer`, `page` | what lies where: row groups, chunks, pages |
+//! | `footer`, `page`, `pages` | what lies where: row groups, chunks, pages and their rows |
 //! | `leaf` | the schema's columns and which a field path means |
 //! | `value`, `stream` | typed values and levels; the entries of a chunk |
+//! | `stored`, `unpack`, `hybrid`, `levels` | a page's bytes, packed numbers and levels |
 //! | `scan` | where identifiers stand in a whole file, quickly |
 //! | `find` | where they stand in some rows, and which rows are blank |
 //! | `plan` | which rows and columns a blanking or compaction changes |
+//! | `splice` | one chunk, of which only the pages with a changed row are new |
 //! | `style`, `rebuild`, `rebuilt`, `check` | one chunk anew, and the proof that it is right |
 //! | `rewrite` | the new file as copied and new segments |
 //! | `fingerprint` | what the rows hold, as a digest |
@@ -27,23 +29,29 @@ mod check;
 mod find;
 mod fingerprint;
 mod footer;
+mod hybrid;
 mod leaf;
+mod levels;
 mod page;
+mod pages;
 mod plan;
 mod rebuild;
 mod rebuilt;
 mod rewrite;
 mod runs;
 mod scan;
+mod splice;
+mod stored;
 mod stream;
 mod style;
 mod thrift;
+mod unpack;
 mod value;
 mod window;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::domain::edit::{Edit, Way};
+use crate::domain::edit::Edit;
 use crate::domain::field::BoundFields;
 use crate::domain::row::{RowCount, RowSet};
 use crate::domain::stretch::Extent;
@@ -106,13 +114,14 @@ impl Format for ParquetFormat {
             let Some(blanked) = RowSet::new(matched) else {
                 return Ok(Blanking::nothing(unmatched));
             };
-            let plans = plan::erasure(&*source, &footer, order, &blanked)?;
-            let edit = Edit::streamed(Rewrite::new(source.clone(), footer, plans)?);
-            let because = "its pages are not edited one by one yet".to_owned();
+            let erasure = plan::erasure(&*source, &footer, order, &blanked)?;
+            let edit = Edit::streamed(Rewrite::new(source.clone(), footer, erasure.plans)?);
             Ok(Blanking {
                 edit: Some(edit),
                 blanked: Some(blanked),
-                way: Way::Chunks { because },
+                way: erasure.way,
+                before: erasure.extent.clone(),
+                after: erasure.extent,
                 ..Blanking::nothing(unmatched)
             })
         })
@@ -134,9 +143,9 @@ impl Format for ParquetFormat {
         &self,
         source: &dyn Source,
         except: Except<'_>,
-        _extent: &Extent,
+        extent: &Extent,
     ) -> Result<Fingerprint, FormatError> {
-        guarded(|| fingerprint::fingerprint(source, except))
+        guarded(|| fingerprint::fingerprint(source, except, extent))
     }
 }
 

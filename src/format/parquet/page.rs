@@ -36,6 +36,7 @@ pub(super) struct PageHeader {
     /// How long it is when decompressed, levels included.
     pub(super) plain_bytes: u64,
     pub(super) has_checksum: bool,
+    pub(super) content: Content,
 }
 
 /// What a page holds.
@@ -79,6 +80,8 @@ pub(super) struct Content {
     pub(super) level_bytes: [u64; 2],
     /// How many entries of a page of version 2 are null.
     pub(super) nulls: u64,
+    /// How many rows a page of version 2 holds.
+    pub(super) rows: u64,
     /// Whether what follows the levels of a page of version 2 is stored without compression.
     pub(super) is_plain: bool,
 }
@@ -159,6 +162,7 @@ impl<'a> PageHeaders<'a> {
                     stored_bytes: stored,
                     plain_bytes: page.plain_bytes,
                     has_checksum: page.checksum.is_some(),
+                    content: page.content,
                 }));
             }
         }
@@ -224,6 +228,7 @@ fn data_page(
         let length = |id| u64::try_from(data.required(id)?).map_err(|_| Malformed);
         content.level_bytes = [length(6)?, length(5)?];
         content.nulls = length(2)?;
+        content.rows = length(3)?;
         content.is_plain = data.truth(7)? == Some(false);
     } else {
         content.level_encodings = [data.required(4)?, data.required(3)?];

@@ -11,12 +11,39 @@ use super::page::{PageHeaders, header};
 use super::style::Style;
 use super::thrift::{I32, I64, LIST, Malformed, STRUCT, Struct, list};
 use super::window::Window;
+use crate::domain::edit::Segment;
 use crate::format::FormatError;
 
 /// The highest field of `ColumnMetaData` whose meaning is known. One beyond it may hold values.
-const LAST_KNOWN: i16 = chunk::GEOSPATIAL;
+pub(super) const LAST_KNOWN: i16 = chunk::GEOSPATIAL;
 
-/// A chunk as it becomes.
+/// A chunk as it becomes, whichever way. All its offsets count from its start.
+pub(super) struct Renewed {
+    /// Its pages, as pieces of the old file or new.
+    pub(super) pieces: Vec<Segment>,
+    /// Its structure `ColumnMetaData`.
+    pub(super) metadata: Vec<u8>,
+    /// Its structure `ColumnIndex`, where the old one had one.
+    pub(super) column_index: Option<Bytes>,
+    /// Its structure `OffsetIndex`, likewise.
+    pub(super) offset_index: Option<Bytes>,
+    /// Its bloom filter with header, likewise.
+    pub(super) bloom: Option<Bytes>,
+}
+
+impl From<Rebuilt> for Renewed {
+    fn from(rebuilt: Rebuilt) -> Self {
+        Self {
+            pieces: vec![Segment::Bytes(rebuilt.pages)],
+            metadata: rebuilt.metadata,
+            column_index: rebuilt.column_index,
+            offset_index: rebuilt.offset_index,
+            bloom: rebuilt.bloom,
+        }
+    }
+}
+
+/// A chunk as it becomes, all of it new.
 pub(super) struct Rebuilt {
     /// Its pages.
     pub(super) pages: Bytes,
@@ -118,7 +145,12 @@ fn taken(
     slice(written, &(start..start.checked_add(length).ok_or(Malformed)?)).map(Some)
 }
 
-fn bloom_bytes(bloom: &Sbbf) -> Result<Bytes, FormatError> {
+/// A bloom filter as it is written, header included.
+///
+/// # Errors
+///
+/// [`FormatError::Unreadable`] where it cannot be.
+pub(super) fn bloom_bytes(bloom: &Sbbf) -> Result<Bytes, FormatError> {
     let mut bytes = Vec::new();
     bloom
         .write(&mut bytes)
@@ -182,9 +214,9 @@ pub(super) fn relocate_chunk(metadata: &mut Struct<'_>, by: i64) -> Result<(), M
 }
 
 /// Fields of `OffsetIndex` and `PageLocation`.
-const LOCATIONS: i16 = 1;
-const OFFSET: i16 = 1;
-const SIZE: i16 = 2;
+pub(super) const LOCATIONS: i16 = 1;
+pub(super) const OFFSET: i16 = 1;
+pub(super) const SIZE: i16 = 2;
 
 /// An `OffsetIndex` with its page offsets moved.
 ///
@@ -199,7 +231,12 @@ pub(super) fn relocate_index(index: &[u8], by: i64) -> Result<Vec<u8>, Malformed
     })
 }
 
-fn map_locations(
+/// An `OffsetIndex` with its page locations changed.
+///
+/// # Errors
+///
+/// [`Malformed`] where it is none.
+pub(super) fn map_locations(
     index: &[u8],
     change: impl Fn(usize, &mut Struct<'_>) -> Result<(), Malformed>,
 ) -> Result<Vec<u8>, Malformed> {

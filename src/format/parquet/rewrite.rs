@@ -15,9 +15,11 @@ use super::footer::{Chunk, Footer, MAGIC, chunk, column, disjoint, file, group, 
 use super::guarded;
 use super::leaf::Level;
 use super::page::check_size;
+use super::pages::PageMap;
 use super::rebuild::{Change, Order, rebuild};
-use super::rebuilt::{INDEXES, relocate_chunk, relocate_index};
+use super::rebuilt::{INDEXES, Renewed, relocate_chunk, relocate_index};
 use super::runs::Runs;
+use super::splice::splice;
 use super::thrift::{Cursor, I16, I32, I64, LIST, Malformed, STRUCT, Struct, list};
 use crate::domain::edit::{EditError, Segment};
 use crate::format::{FormatError, SharedSource, Source};
@@ -26,12 +28,23 @@ use crate::format::{FormatError, SharedSource, Source};
 pub(super) enum GroupPlan {
     /// It stays as it is.
     Copy,
-    /// Of these rows, what lies below the levels is taken out of each leaf that has some.
-    Erase(Runs, Arc<[Option<Level>]>),
+    /// Of these rows, what lies below the levels is taken out of each leaf that has some, by these
+    /// means.
+    Erase(Runs, Arc<[Option<Level>]>, Vec<Means>),
     /// These rows are no more.
     Drop(Runs),
     /// The whole group is no more.
     Omit,
+}
+
+/// How a column chunk without some values is made.
+pub(super) enum Means {
+    /// It stays as it is, for it holds none of them.
+    Copy,
+    /// The pages that hold one are written anew.
+    Splice(PageMap),
+    /// All of it is.
+    Rebuild,
 }
 
 /// What else the footer refers to for a chunk.
@@ -190,7 +203,7 @@ impl Rewrite {
         let row_group = &self.footer.groups[group];
         let chunk = &row_group.chunks[leaf];
         let change = match &self.plans[group] {
-            GroupPlan::Erase(rows, levels) => {
+            GroupPlan::Erase(rows, levels, _) => {
                 levels[leaf].map(|level| (rows, Change::Erase(level)))
             }
             GroupPlan::Drop(rows) => Some((rows, Change::Drop)),
@@ -217,16 +230,36 @@ impl Rewrite {
             is_ordered: self.ordered.get(leaf).copied().unwrap_or(true)
                 && self.footer.leaves[leaf].is_known(),
         };
-        let rebuilt = rebuild(&*self.source, &order)?;
-        let start = self.put(rebuilt.pages).start;
+        let renewed = match (&self.plans[group], change) {
+            (GroupPlan::Erase(.., means), Change::Erase(level)) => match means.get(leaf) {
+                Some(Means::Splice(map)) => {
+                    let indexes = &self.extras[group][leaf].indexes;
+                    splice(&*self.source, (&order, level), map, indexes)?
+                }
+                _ => rebuild(&*self.source, &order)?.into(),
+            },
+            _ => rebuild(&*self.source, &order)?.into(),
+        };
+        self.place(group, renewed);
+        Ok(())
+    }
+
+    /// Lets a chunk that changed follow those before it.
+    fn place(&mut self, group: usize, renewed: Renewed) {
+        let start = self.written;
+        for piece in renewed.pieces {
+            match piece {
+                Segment::Copy(range) => self.copy(range),
+                Segment::Bytes(bytes) => self.put(bytes),
+            };
+        }
         self.placed[group].push(Placed {
             start,
-            metadata: Some(rebuilt.metadata),
-            kept_bloom: rebuilt.bloom,
-            kept_indexes: [rebuilt.column_index, rebuilt.offset_index],
+            metadata: Some(renewed.metadata),
+            kept_bloom: renewed.bloom,
+            kept_indexes: [renewed.column_index, renewed.offset_index],
             ..Placed::default()
         });
-        Ok(())
     }
 
     fn blooms(&mut self, group: usize) {

@@ -33,6 +33,26 @@ impl Runs {
         self.0.get(at).is_some_and(|run| run.start <= row)
     }
 
+    /// Whether one of these rows is among them.
+    pub(super) fn touches(&self, rows: &Range<u64>) -> bool {
+        let at = self.0.partition_point(|run| run.end <= rows.start);
+        self.0.get(at).is_some_and(|run| run.start < rows.end) && !rows.is_empty()
+    }
+
+    /// Appends rows that are higher than all before.
+    pub(super) fn push_all(&mut self, rows: Range<u64>) {
+        match self.0.last_mut() {
+            _ if rows.is_empty() => {}
+            Some(last) if last.end == rows.start => last.end = rows.end,
+            _ => self.0.push(rows),
+        }
+    }
+
+    /// The runs, ascending.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Range<u64>> {
+        self.0.iter()
+    }
+
     /// How many rows.
     pub(super) fn count(&self) -> u64 {
         self.0.iter().map(|run| run.end - run.start).sum()

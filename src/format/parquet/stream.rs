@@ -5,17 +5,21 @@
 //! the source may be borrowed and each page header is checked before the crate acts on it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::column::reader::{ColumnReader, get_column_reader};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::reader::Length as _;
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::footer::Chunk;
 use super::leaf::Leaf;
 use super::page::PageHeaders;
+use super::pages::{ColumnChunk, PageMap};
+use super::runs::Runs;
 use super::value::Values;
 use super::window::Window;
 use crate::format::{FormatError, Source};
@@ -77,8 +81,17 @@ impl<'a> ChunkStream<'a> {
         leaf: &'a Leaf,
         chunk: &Chunk,
     ) -> Result<Self, FormatError> {
-        let length = chunk.pages.end - chunk.pages.start;
-        let window = Window::new(source, chunk.pages.start, length);
+        Self::of_parts(source, leaf, (chunk, std::slice::from_ref(&chunk.pages)))
+    }
+
+    /// The entries of some pages of a chunk, its dictionary first.
+    fn of_parts(
+        source: &'a dyn Source,
+        leaf: &'a Leaf,
+        (chunk, parts): (&Chunk, &[Range<u64>]),
+    ) -> Result<Self, FormatError> {
+        let window = Window::of_parts(source, parts);
+        let length = window.len();
         let metadata = ColumnChunkMetaData::builder(Arc::clone(&leaf.descriptor))
             .set_compression(chunk.codec)
             .set_num_values(chunk.entries)
@@ -283,8 +296,46 @@ pub(super) struct Entries<'a> {
     /// The next entry of the batch, and the next value.
     at: usize,
     value: usize,
-    /// Rows begun so far.
-    rows: u64,
+    rows: RowCounter,
+}
+
+/// Which rows the entries belong to.
+pub(super) struct RowCounter {
+    /// The rows that are read, last first; `None` where all of the chunk's are.
+    left: Option<Vec<Range<u64>>>,
+    /// The row that the next entry begins, if it begins one, and the row before.
+    next: u64,
+    last: u64,
+    /// How many were begun, and how many there should be.
+    begun: u64,
+    expected: Option<u64>,
+}
+
+impl RowCounter {
+    fn all() -> Self {
+        Self { left: None, next: 0, last: 0, begun: 0, expected: None }
+    }
+
+    fn of(rows: &Runs) -> Self {
+        let mut left: Vec<_> = rows.iter().cloned().collect();
+        left.reverse();
+        let next = left.last().map_or(0, |run| run.start);
+        Self { left: Some(left), next, last: next, begun: 0, expected: Some(rows.count()) }
+    }
+
+    /// Counts a row; its number.
+    pub(super) fn begin(&mut self) -> u64 {
+        self.begun += 1;
+        self.last = self.next;
+        self.next = self.next.saturating_add(1);
+        let Some(left) = &mut self.left else { return self.last };
+        while left.last().is_some_and(|run| run.end <= self.next) {
+            left.pop();
+            // Beyond the last there are none: the count at the end tells.
+            self.next = left.last().map_or(u64::MAX, |run| run.start);
+        }
+        self.last
+    }
 }
 
 /// One entry of a column.
@@ -309,8 +360,32 @@ impl<'a> Entries<'a> {
         leaf: &'a Leaf,
         chunk: &Chunk,
     ) -> Result<Self, FormatError> {
-        let stream = ChunkStream::new(source, leaf, chunk)?;
-        Ok(Self { stream, leaf, batch: Batch::new(leaf), at: 0, value: 0, rows: 0 })
+        Ok(Self::of(ChunkStream::new(source, leaf, chunk)?, leaf, RowCounter::all()))
+    }
+
+    /// The entries of the pages that hold a wanted row, or of all where the pages do not tell.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`] where the pages cannot be found or decoded.
+    pub(super) fn within(column: ColumnChunk<'a>, wanted: &Runs) -> Result<Self, FormatError> {
+        let Ok(map) = PageMap::of(column, wanted)? else {
+            return Self::new(column.source, column.leaf, column.chunk);
+        };
+        let mut parts = vec![map.dictionary.clone()];
+        for page in map.touched(wanted) {
+            match parts.last_mut() {
+                Some(last) if last.end == page.bytes.start => last.end = page.bytes.end,
+                _ => parts.push(page.bytes.clone()),
+            }
+        }
+        let rows = RowCounter::of(&map.rows_around(wanted));
+        let stream = ChunkStream::of_parts(column.source, column.leaf, (column.chunk, &parts))?;
+        Ok(Self::of(stream, column.leaf, rows))
+    }
+
+    fn of(stream: ChunkStream<'a>, leaf: &'a Leaf, rows: RowCounter) -> Self {
+        Self { stream, leaf, batch: Batch::new(leaf), at: 0, value: 0, rows }
     }
 
     /// The entry that `advance` takes next; `None` at the end. Values of earlier entries may be
@@ -330,7 +405,7 @@ impl<'a> Entries<'a> {
         let definition = self.batch.definitions[self.at];
         let repetition = self.batch.repetitions[self.at];
         // The first entry of a chunk begins a row, so that there is one to belong to.
-        let row = if repetition == 0 { self.rows } else { self.rows.saturating_sub(1) };
+        let row = if repetition == 0 { self.rows.next } else { self.rows.last };
         let value = (definition == self.leaf.max_definition()).then_some(self.value);
         Ok(Some(Entry { row, definition, repetition, value }))
     }
@@ -339,7 +414,20 @@ impl<'a> Entries<'a> {
     pub(super) fn advance(&mut self, entry: Entry) {
         self.at += 1;
         self.value += usize::from(entry.value.is_some());
-        self.rows += u64::from(entry.repetition == 0);
+        if entry.repetition == 0 {
+            self.rows.begin();
+        }
+    }
+
+    /// The next entries at once, and what counts their rows: each that begins one has to be counted.
+    /// Not to be mixed with [`Entries::peek`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ChunkStream::next`].
+    pub(super) fn next_batch(&mut self) -> Result<Option<(&Batch, &mut RowCounter)>, FormatError> {
+        let has_more = self.stream.next(&mut self.batch)?;
+        Ok(has_more.then_some((&self.batch, &mut self.rows)))
     }
 
     /// The values that entries point into.
@@ -347,13 +435,14 @@ impl<'a> Entries<'a> {
         &self.batch.values
     }
 
-    /// Checks at the end that there were as many rows as there should be.
+    /// Checks at the end that there were as many rows as there should be: those of the chunk, unless
+    /// only some of its pages were read.
     ///
     /// # Errors
     ///
     /// [`FormatError::Unreadable`] where there were more or fewer.
     pub(super) fn finish(&self, rows: u64) -> Result<(), FormatError> {
-        check_rows(self.rows, rows)
+        check_rows(self.rows.begun, self.rows.expected.unwrap_or(rows))
     }
 }
 

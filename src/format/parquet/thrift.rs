@@ -16,7 +16,7 @@ pub(super) const I16: u8 = 4;
 pub(super) const I32: u8 = 5;
 pub(super) const I64: u8 = 6;
 const DOUBLE: u8 = 7;
-const BINARY: u8 = 8;
+pub(super) const BINARY: u8 = 8;
 pub(super) const LIST: u8 = 9;
 const SET: u8 = 10;
 const MAP: u8 = 11;
@@ -228,6 +228,15 @@ impl<'a> Struct<'a> {
         self.integer(id)?.ok_or(Malformed)
     }
 
+    /// The bytes of text or binary content; `None` where the field is missing.
+    pub(super) fn bytes(&self, id: i16) -> Result<Option<&[u8]>> {
+        match self.find(id) {
+            None => Ok(None),
+            Some(Field { kind: BINARY, value, .. }) => content(value).map(Some),
+            Some(_) => Err(Malformed),
+        }
+    }
+
     /// A truth value; `None` where the field is missing.
     pub(super) fn truth(&self, id: i16) -> Result<Option<bool>> {
         match self.find(id).map(|field| field.kind) {
@@ -324,6 +333,25 @@ impl<'a> Struct<'a> {
         bytes.push(0);
         bytes
     }
+}
+
+/// The integer that an element of a list is.
+pub(super) fn number(element: &[u8]) -> Result<i64> {
+    Cursor::new(element).signed()
+}
+
+/// The content of an element of a list that is text or binary.
+pub(super) fn content(element: &[u8]) -> Result<&[u8]> {
+    let mut cursor = Cursor::new(element);
+    let length = cursor.length()?;
+    cursor.take(length)
+}
+
+/// Text or binary content as fields and lists hold it.
+pub(super) fn binary(content: &[u8]) -> Vec<u8> {
+    let mut bytes = unsigned(content.len() as u64);
+    bytes.extend_from_slice(content);
+    bytes
 }
 
 /// An integer as fields hold it: zigzag, seven bits a byte.

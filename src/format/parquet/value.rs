@@ -83,6 +83,20 @@ impl Values {
         each_type!(self, list => list.get(at).map_or(&[], |value| value.as_bytes()))
     }
 
+    /// Appends the bytes of some values, each after its length where that is not the type's.
+    pub(super) fn append_to(&self, range: std::ops::Range<usize>, bytes: &mut Vec<u8>) {
+        let is_variable = matches!(self, Self::Bytes(_));
+        each_type!(self, list => {
+            for value in list.get(range).unwrap_or_default() {
+                let value = value.as_bytes();
+                if is_variable {
+                    bytes.extend_from_slice(&(value.len() as u64).to_le_bytes());
+                }
+                bytes.extend_from_slice(value);
+            }
+        });
+    }
+
     /// A value as it is.
     pub(super) fn get(&self, at: usize) -> Value<'_> {
         let value = match self {
@@ -175,8 +189,8 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Zeros where the length is fixed, and where a decimal needs a digit; else nothing.
-fn empty_bytes(column: &ColumnDescriptor) -> Vec<u8> {
+/// The empty value: zeros where the length is fixed, and where a decimal needs a digit; else nothing.
+pub(super) fn empty_bytes(column: &ColumnDescriptor) -> Vec<u8> {
     if column.physical_type() == Type::FIXED_LEN_BYTE_ARRAY {
         vec![0; usize::try_from(column.type_length()).unwrap_or(0)]
     } else if decimal_scale(column).is_some() {

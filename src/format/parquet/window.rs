@@ -1,10 +1,11 @@
-//! A stretch of an object as the `parquet` crate reads it. It knows bytes and offsets, no Parquet.
+//! Stretches of an object as the `parquet` crate reads them. It knows bytes and offsets, no Parquet.
 //!
 //! The crate turns every error into its own and may lose what was wrong, so that a store's failure
 //! is kept here, and [`Window::failed`] tells it from an object that cannot be read.
 
 use std::fmt;
 use std::io::Read;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -15,13 +16,18 @@ use crate::format::{FormatError, Source, SourceError};
 
 /// How much is read from the source at once, in bytes.
 const BLOCK_BYTES: u64 = 1 << 20;
+/// The same where the reader jumps from page header to page header.
+const SPARSE_BLOCK_BYTES: u64 = 1 << 10;
 
-/// A stretch of an object; offsets count from its start. Cloning it gives the same window.
+/// Stretches of an object, one after another as if nothing lay between them; offsets count from the
+/// start of the first. Cloning it gives the same window.
 #[derive(Clone)]
 pub(super) struct Window<'a> {
     source: &'a dyn Source,
-    start: u64,
+    /// Where each stretch begins in the window, and which bytes of the source it is.
+    parts: Arc<[(u64, Range<u64>)]>,
     length: u64,
+    block_bytes: u64,
     state: Arc<Mutex<State>>,
 }
 
@@ -35,12 +41,34 @@ struct State {
 impl<'a> Window<'a> {
     /// The bytes `start..start + length` of a source, which lie within it.
     pub(super) fn new(source: &'a dyn Source, start: u64, length: u64) -> Self {
-        Self { source, start, length, state: Arc::default() }
+        Self::of_parts(source, std::slice::from_ref(&(start..start + length)))
     }
 
-    /// Up to `length` bytes from `offset` on, fewer at the end of the window.
+    /// These stretches of a source, which lie within it.
+    pub(super) fn of_parts(source: &'a dyn Source, parts: &[Range<u64>]) -> Self {
+        let mut length = 0;
+        let mut placed = Vec::with_capacity(parts.len());
+        for part in parts.iter().filter(|part| !part.is_empty()) {
+            placed.push((length, part.clone()));
+            length += part.end - part.start;
+        }
+        let state = Arc::default();
+        Self { source, parts: placed.into(), length, block_bytes: BLOCK_BYTES, state }
+    }
+
+    /// The same bytes for a reader who wants few of them here and there.
+    pub(super) fn sparse(self) -> Self {
+        Self { block_bytes: SPARSE_BLOCK_BYTES, ..self }
+    }
+
+    /// Up to `length` bytes from `offset` on, fewer at the end of a stretch.
     pub(super) fn peek(&self, offset: u64, length: u64) -> Result<Bytes> {
-        let length = length.min(self.length.saturating_sub(offset));
+        let after = self.parts.partition_point(|(start, _)| *start <= offset);
+        let part = after.checked_sub(1).and_then(|at| self.parts.get(at));
+        let Some((start, bytes)) = part else { return Ok(Bytes::new()) };
+        let place = bytes.start + (offset - start);
+        let left = bytes.end.saturating_sub(place);
+        let length = length.min(left);
         if length == 0 {
             return Ok(Bytes::new());
         }
@@ -48,9 +76,9 @@ impl<'a> Window<'a> {
         if let Some(held) = held(&state.block, offset, length) {
             return Ok(held);
         }
-        let ahead = length.max(BLOCK_BYTES).min(self.length - offset);
+        let ahead = length.max(self.block_bytes).min(left);
         let ahead = usize::try_from(ahead).map_err(|_| too_long())?;
-        match self.source.read_at(self.start + offset, ahead) {
+        match self.source.read_at(place, ahead) {
             Ok(bytes) => state.block = (offset, bytes),
             Err(error) => {
                 state.failure = Some(error);
@@ -79,7 +107,7 @@ fn too_long() -> ParquetError {
 
 impl fmt::Debug for Window<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Window({}, {} bytes)", self.start, self.length)
+        write!(formatter, "Window({} parts, {} bytes)", self.parts.len(), self.length)
     }
 }
 

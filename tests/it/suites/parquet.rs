@@ -4,4 +4,5 @@
 mod corpus;
 mod engines;
 mod erasing;
+mod splicing;
 mod support;

@@ -3,8 +3,8 @@
 use parquet::basic::Type;
 
 use super::super::leaf::Leaf;
+use super::super::unpack::Plain;
 use super::super::value::{Value, is_empty_value};
-use super::unpack::Plain;
 use crate::domain::field::{BoundField, Digested};
 use crate::domain::identifier::IdentifierDigest;
 use crate::domain::posting::RowPosting;

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use parquet::basic::{Compression, Encoding};
 use parquet::column::page::Page;
 
+use super::super::hybrid::Hybrid;
 use super::super::page::PageKind;
+use super::super::stored::StoredPage;
 use super::super::stream::{Batch, Decoder};
+use super::super::unpack::{Plain, Unpacker};
 use super::super::value::Value;
 use super::column::{Column, Findings, Namer, Names, Shape, take};
-use super::hybrid::Hybrid;
 use super::levels::{Levels, Present};
-use super::stored::StoredPage;
-use super::unpack::{Plain, Unpacker};
 use crate::domain::posting::Unreadable;
 use crate::format::FormatError;
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::super::footer::{Footer, RowGroup};
 use super::super::page::PageKind;
+use super::super::stored::{StoredPage, StoredPages};
 use super::super::stream::check_rows;
 use super::column::{Column, Findings};
 use super::crew::{Crew, Pending};
 use super::decode::{Dictionary, Job, PageDecoder, Scratch};
-use super::stored::{StoredPage, StoredPages};
 use crate::domain::landmark::Landmark;
 use crate::domain::row::RowNumber;
 use crate::format::{FormatError, Source};
@@ -127,7 +127,7 @@ impl<'c> Lane<'c> {
                 Some(Next::Page(job)) => {
                     let bytes = job.page.plain_bytes;
                     self.ahead_bytes += bytes;
-                    self.pending.push_back(Handed::Page(crew.hand_in(job), bytes));
+                    self.pending.push_back(Handed::Page(crew.hand_in(*job), bytes));
                 }
             }
         }
@@ -156,7 +156,7 @@ struct ChunkReader<'c> {
 }
 
 enum Next<'c> {
-    Page(Job<'c>),
+    Page(Box<Job<'c>>),
     GroupEnd(u64),
 }
 
@@ -188,7 +188,7 @@ impl<'c> Reader<'c> {
                         if !is_nested && !chunk.group.chunks[self.column.at].has_index {
                             self.places.push(place);
                         }
-                        return Ok(Some(Next::Page(job)));
+                        return Ok(Some(Next::Page(Box::new(job))));
                     }
                 }
             }

@@ -1,8 +1,8 @@
 //! The levels of a page: which of its entries have a value, and in which rows they stand. It knows
 //! no values.
 
+use super::super::hybrid::Hybrid;
 use super::super::leaf::Leaf;
-use super::hybrid::Hybrid;
 use crate::format::FormatError;
 
 /// How many levels are unpacked at a time.

@@ -4,8 +4,7 @@
 //!
 //! | module | what it knows |
 //! | --- | --- |
-//! | `stored`, `unpack` | pages as they are stored; their bytes |
-//! | `hybrid`, `levels` | packed numbers; which entries have a value, in which rows |
+//! | `levels` | which entries have a value, in which rows |
 //! | `column`, `decode` | values to digests; a page to findings |
 //! | `crew`, `lane` | threads; one column from its first row to its last |
 //!
@@ -15,11 +14,8 @@
 mod column;
 mod crew;
 mod decode;
-mod hybrid;
 mod lane;
 mod levels;
-mod stored;
-mod unpack;
 
 use super::find::{blank_rows, targets};
 use super::footer::Footer;
@@ -184,7 +180,7 @@ impl Teller<'_, '_> {
         let group = &self.footer.groups[at];
         let blanks = match self.blanks.take() {
             Some((known, blanks)) if known == at => blanks,
-            _ => blank_rows(self.source, self.footer, group)?,
+            _ => blank_rows(self.source, self.footer, (group, None))?,
         };
         let is_blank = blanks.contains(row - group.rows.start);
         self.blanks = Some((at, blanks));

@@ -29,11 +29,11 @@ use proptest::prelude::*;
 
 use super::support::*;
 
-const TEXT: IdentifierType = IdentifierType::String;
+pub(super) const TEXT: IdentifierType = IdentifierType::String;
 
 /// Levels and values of one column of one row group.
 #[derive(Clone, Debug)]
-struct Column {
+pub(super) struct Column {
     definitions: Vec<i16>,
     repetitions: Vec<i16>,
     values: Vec<Vec<u8>>,
@@ -41,13 +41,13 @@ struct Column {
 
 impl Column {
     /// One required value a row.
-    fn required(values: &[impl AsRef<[u8]>]) -> Self {
+    pub(super) fn required(values: &[impl AsRef<[u8]>]) -> Self {
         let values: Vec<_> = values.iter().map(|value| value.as_ref().to_vec()).collect();
         Self { definitions: vec![0; values.len()], repetitions: vec![0; values.len()], values }
     }
 
     /// One value a row, or none.
-    fn optional(values: &[Option<&str>]) -> Self {
+    pub(super) fn optional(values: &[Option<&str>]) -> Self {
         Self {
             definitions: values.iter().map(|value| i16::from(value.is_some())).collect(),
             repetitions: vec![0; values.len()],
@@ -55,7 +55,27 @@ impl Column {
         }
     }
 
-    fn levels(definitions: &[i16], repetitions: &[i16], values: &[&str]) -> Self {
+    /// Its rows, each by itself, if that is the definition level of its values.
+    fn rows(&self, max: i16) -> Vec<Self> {
+        let mut rows: Vec<Self> = Vec::new();
+        let mut values = self.values.iter();
+        for (&definition, &repetition) in self.definitions.iter().zip(&self.repetitions) {
+            if repetition == 0 {
+                rows.push(Self::levels(&[], &[], &[]));
+            }
+            let row = rows.last_mut().expect("a row");
+            row.definitions.push(definition);
+            row.repetitions.push(repetition);
+            row.values.extend(values.by_ref().take(usize::from(definition == max)).cloned());
+        }
+        rows
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+
+    pub(super) fn levels(definitions: &[i16], repetitions: &[i16], values: &[&str]) -> Self {
         Self {
             definitions: definitions.to_vec(),
             repetitions: repetitions.to_vec(),
@@ -65,7 +85,22 @@ impl Column {
 }
 
 /// A file of these row groups, each a list of columns.
-fn file(schema: &str, properties: WriterPropertiesBuilder, groups: &[Vec<Column>]) -> Bytes {
+pub(super) fn file(
+    schema: &str,
+    properties: WriterPropertiesBuilder,
+    groups: &[Vec<Column>],
+) -> Bytes {
+    let pieces = |column: &Column| vec![column.clone()];
+    file_of_pieces(schema, properties, groups, pieces)
+}
+
+/// The same, of columns that are handed to the writer in these pieces.
+fn file_of_pieces(
+    schema: &str,
+    properties: WriterPropertiesBuilder,
+    groups: &[Vec<Column>],
+    pieces: impl Fn(&Column) -> Vec<Column>,
+) -> Bytes {
     let schema = Arc::new(parse_message_type(schema).expect("a schema"));
     let mut bytes = Vec::new();
     let mut writer =
@@ -74,7 +109,7 @@ fn file(schema: &str, properties: WriterPropertiesBuilder, groups: &[Vec<Column>
         let mut group = writer.next_row_group().expect("a row group");
         for column in columns {
             let mut next = group.next_column().expect("a column").expect("a column");
-            write(next.untyped(), column);
+            pieces(column).iter().for_each(|piece| write(next.untyped(), piece));
             next.close().expect("closed");
         }
         assert!(group.next_column().expect("no column").is_none());
@@ -115,7 +150,7 @@ fn write(writer: &mut ColumnWriter<'_>, column: &Column) {
     }
 }
 
-fn plain() -> WriterPropertiesBuilder {
+pub(super) fn plain() -> WriterPropertiesBuilder {
     WriterProperties::builder()
 }
 
@@ -131,12 +166,12 @@ fn erased(
     (apply(old, blanking.edit.expect("an edit")).expect("an edit that succeeds"), rows)
 }
 
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+pub(super) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
 /// A file whose victims' values stand in dictionary, statistics, page index and bloom filter.
-fn canary_file(dictionary: bool, version: WriterVersion) -> Bytes {
+pub(super) fn canary_file(dictionary: bool, version: WriterVersion) -> Bytes {
     let schema = "message m { required binary id (UTF8); optional binary name (UTF8);
         required binary code; optional group tags (LIST) { repeated group list {
         optional binary element (UTF8); } } }";
@@ -187,7 +222,7 @@ fn canary_file(dictionary: bool, version: WriterVersion) -> Bytes {
 }
 
 /// Every page of every chunk, decompressed.
-fn pages(file: &Bytes) -> Vec<Bytes> {
+pub(super) fn pages(file: &Bytes) -> Vec<Bytes> {
     let reader = SerializedFileReader::new(file.clone()).expect("readable");
     let mut pages = Vec::new();
     for group in reader.metadata().row_groups() {
@@ -644,18 +679,30 @@ const TYPES: [(&str, usize); 8] = [
     ("fixed_len_byte_array(5)", 5),
 ];
 
+/// The encodings of each type, besides those with a dictionary.
+const ENCODINGS: [&[Encoding]; 8] = [
+    &[Encoding::PLAIN, Encoding::RLE],
+    &[Encoding::PLAIN, Encoding::DELTA_BINARY_PACKED, Encoding::BYTE_STREAM_SPLIT],
+    &[Encoding::PLAIN, Encoding::DELTA_BINARY_PACKED, Encoding::BYTE_STREAM_SPLIT],
+    &[Encoding::PLAIN],
+    &[Encoding::PLAIN, Encoding::BYTE_STREAM_SPLIT],
+    &[Encoding::PLAIN, Encoding::BYTE_STREAM_SPLIT],
+    &[Encoding::PLAIN, Encoding::DELTA_LENGTH_BYTE_ARRAY, Encoding::DELTA_BYTE_ARRAY],
+    &[Encoding::PLAIN, Encoding::DELTA_BYTE_ARRAY, Encoding::BYTE_STREAM_SPLIT],
+];
+
 #[derive(Clone, Debug)]
-struct RandomFile {
-    columns: Vec<(usize, usize)>,
+pub(super) struct RandomFile {
+    pub(super) columns: Vec<(usize, usize)>,
     groups: Vec<usize>,
     seed: u64,
     make: (bool, bool, u8, usize, bool),
 }
 
-fn random_files() -> impl Strategy<Value = RandomFile> {
+pub(super) fn random_files() -> impl Strategy<Value = RandomFile> {
     let columns = prop::collection::vec((0..SHAPES.len(), 0..TYPES.len()), 1..5);
     let groups = prop::collection::vec(1_usize..40, 1..4);
-    let make = (any::<bool>(), any::<bool>(), 0_u8..4, 1_usize..30, any::<bool>());
+    let make = (any::<bool>(), any::<bool>(), 0_u8..7, 1_usize..30, any::<bool>());
     (columns, groups, any::<u64>(), make).prop_map(|(columns, groups, seed, make)| RandomFile {
         columns,
         groups,
@@ -672,13 +719,16 @@ impl RandomFile {
         format!("message m {{ optional binary id (UTF8); {} }}", columns.collect::<String>())
     }
 
-    fn build(&self) -> Bytes {
+    pub(super) fn build(&self) -> Bytes {
         let (dictionary, second, codec, page, statistics) = self.make;
         let codec = [
             Compression::UNCOMPRESSED,
             Compression::SNAPPY,
             Compression::LZ4_RAW,
             Compression::GZIP(Default::default()),
+            Compression::ZSTD(ZstdLevel::default()),
+            Compression::BROTLI(Default::default()),
+            Compression::LZ4,
         ][usize::from(codec)];
         let version = if second { WriterVersion::PARQUET_2_0 } else { WriterVersion::PARQUET_1_0 };
         let level = if statistics { EnabledStatistics::Page } else { EnabledStatistics::None };
@@ -688,15 +738,46 @@ impl RandomFile {
             .set_writer_version(version)
             .set_compression(codec)
             .set_statistics_enabled(level)
+            .set_write_page_header_statistics(page % 3 == 0)
+            .set_offset_index_disabled(page % 5 == 0)
             .set_data_page_row_count_limit(page)
             .set_write_batch_size(page);
+        for (at, &(shape, kind)) in self.columns.iter().enumerate() {
+            let encodings = ENCODINGS[kind];
+            let encoding = encodings[(self.seed >> (8 * at)) as usize % encodings.len()];
+            let path = [format!("c{at}"), format!("c{at}.list.element"), format!("c{at}.g.v")];
+            let path = &path[[0, 0, 1, 2][shape]];
+            properties = properties.set_column_encoding(path.as_str().into(), encoding);
+        }
         if page % 2 == 0 && !dictionary {
             properties = properties.set_column_encoding("id".into(), Encoding::DELTA_BYTE_ARRAY);
         }
         let mut chance = Chance(self.seed | 1);
         let groups: Vec<_> =
             self.groups.iter().map(|&rows| self.group(rows, &mut chance)).collect();
-        file(&self.schema(), properties, &groups)
+        if !self.has_whole_rows() {
+            return file(&self.schema(), properties, &groups);
+        }
+        let highest = |shape: usize| (SHAPES[shape].1, SHAPES[shape].2);
+        let levels = |column: &Column| {
+            let is_this = |all: &&Vec<Column>| all.iter().any(|other| other.is_same(column));
+            let at = groups
+                .iter()
+                .find(is_this)
+                .and_then(|all| all.iter().position(|other| other.is_same(column)));
+            match at {
+                Some(at) if at > 0 => highest(self.columns[at - 1].0).0,
+                _ => 1,
+            }
+        };
+        let properties = properties.set_write_batch_size(4);
+        file_of_pieces(&self.schema(), properties, &groups, |column| column.rows(levels(column)))
+    }
+
+    /// Whether no row goes on from one page to the next, as it does where the writer is handed more
+    /// than it writes at once.
+    pub(super) fn has_whole_rows(&self) -> bool {
+        !self.seed.is_multiple_of(4)
     }
 
     fn group(&self, rows: usize, chance: &mut Chance) -> Vec<Column> {
@@ -728,10 +809,10 @@ impl RandomFile {
 }
 
 /// Numbers that follow from a seed (xorshift64).
-struct Chance(u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

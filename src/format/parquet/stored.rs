@@ -1,10 +1,12 @@
 //! The pages of a column chunk as they are stored, read in one go from first to last. It knows
 //! headers and checksums, and nothing of what a page holds.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 
-use super::super::footer::Chunk;
-use super::super::page::{Content, HEADER_BYTES, PageKind, ParsedHeader};
+use super::footer::Chunk;
+use super::page::{Content, HEADER_BYTES, PageKind, ParsedHeader};
 use crate::format::{FormatError, Source};
 
 /// How much is read at once, in bytes.
@@ -21,6 +23,7 @@ pub(super) struct StoredPage {
     /// Its length when decompressed, levels included.
     pub(super) plain_bytes: usize,
     checksum: Option<u32>,
+    pub(super) header: Bytes,
     pub(super) body: Bytes,
 }
 
@@ -55,7 +58,12 @@ pub(super) struct StoredPages<'a> {
 impl<'a> StoredPages<'a> {
     /// The pages of a chunk, which lies within the source.
     pub(super) fn new(source: &'a dyn Source, chunk: &Chunk) -> Self {
-        Self { source, next: chunk.pages.start, end: chunk.pages.end, held: Bytes::new() }
+        Self::within(source, chunk.pages.clone())
+    }
+
+    /// The pages of a stretch of the source, which lies within it.
+    pub(super) fn within(source: &'a dyn Source, bytes: Range<u64>) -> Self {
+        Self { source, next: bytes.start, end: bytes.end, held: Bytes::new() }
     }
 
     /// Where the next page begins, in bytes from the start of the object.
@@ -79,8 +87,8 @@ impl<'a> StoredPages<'a> {
                 return Err(FormatError::unreadable("a page ends beyond its column chunk"));
             };
             self.hold(whole)?;
-            let mut body = self.held.split_to(whole as usize);
-            let body = body.split_off(header.header_bytes as usize);
+            let mut header_bytes = self.held.split_to(whole as usize);
+            let body = header_bytes.split_off(header.header_bytes as usize);
             let Some(kind) = header.kind else { continue };
             return Ok(Some(StoredPage {
                 start,
@@ -88,6 +96,7 @@ impl<'a> StoredPages<'a> {
                 content: header.content,
                 plain_bytes: header.plain_bytes as usize,
                 checksum: header.checksum,
+                header: header_bytes,
                 body,
             }));
         }

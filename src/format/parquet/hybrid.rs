@@ -219,6 +219,59 @@ fn kernel(width: usize) -> Kernel {
     kernels!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31)
 }
 
+/// A shorter run is packed.
+const SHORTEST_RUN: usize = 8;
+
+/// Appends numbers of `width` bits, at most 32, as [`Hybrid`] reads them.
+pub(super) fn write(numbers: &[u32], width: usize, bytes: &mut Vec<u8>) {
+    let (mut at, mut unwritten) = (0, 0);
+    while let Some(&number) = numbers.get(at) {
+        let run = numbers[at..].iter().take_while(|&&other| other == number).count();
+        // What is packed are groups of eight, of which a run fills up the last.
+        let missing = (at - unwritten).next_multiple_of(8) - (at - unwritten);
+        let is_tail = at == unwritten && at + run == numbers.len();
+        if is_tail || run >= missing + SHORTEST_RUN {
+            write_packed(&numbers[unwritten..at + missing], width, bytes);
+            write_header(((run - missing) as u64) << 1, bytes);
+            bytes.extend_from_slice(&number.to_le_bytes()[..width.div_ceil(8)]);
+            unwritten = at + run;
+        }
+        at += run;
+    }
+    write_packed(&numbers[unwritten..], width, bytes);
+}
+
+fn write_packed(numbers: &[u32], width: usize, bytes: &mut Vec<u8>) {
+    if numbers.is_empty() {
+        return;
+    }
+    let groups = numbers.len().div_ceil(8);
+    write_header((groups as u64) << 1 | 1, bytes);
+    let end = bytes.len() + groups * width;
+    let (mut word, mut bits) = (0_u64, 0);
+    for &number in numbers {
+        word |= u64::from(number) << bits;
+        bits += width;
+        while bits >= 8 {
+            bytes.push(word as u8);
+            word >>= 8;
+            bits -= 8;
+        }
+    }
+    if bits > 0 {
+        bytes.push(word as u8);
+    }
+    bytes.resize(end, 0);
+}
+
+fn write_header(mut value: u64, bytes: &mut Vec<u8>) {
+    while value > 0x7f {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -226,7 +279,7 @@ mod tests {
     use super::*;
 
     /// Runs as a writer makes them: (repeated, numbers).
-    fn write(runs: &[(bool, Vec<u32>)], width: usize) -> Vec<u8> {
+    fn spell(runs: &[(bool, Vec<u32>)], width: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (repeats, numbers) in runs {
             let groups = numbers.len().div_ceil(8);
@@ -268,7 +321,7 @@ mod tests {
         /// Whatever was written is read, in pieces of any size.
         #[test]
         fn numbers_survive((width, runs) in runs(), piece in 1_usize..70) {
-            let bytes = write(&runs, width);
+            let bytes = spell(&runs, width);
             let expected: Vec<u32> = runs.iter().flat_map(|(_, numbers)| numbers.clone()).collect();
             let mut hybrid = Hybrid::new(0..bytes.len(), width).expect("at most 32 bits");
             let mut found = Vec::new();
@@ -279,6 +332,18 @@ mod tests {
             }
             prop_assert_eq!(found, expected);
             prop_assert!(hybrid.fill(&bytes, &mut [0]).is_err());
+        }
+
+        /// Whatever is written here is read, run or not.
+        #[test]
+        fn what_is_written_is_read((width, runs) in runs(), cut in 0_usize..20) {
+            let numbers: Vec<u32> = runs.iter().flat_map(|(_, run)| run[cut.min(run.len())..].to_vec()).collect();
+            let mut bytes = Vec::new();
+            super::write(&numbers, width, &mut bytes);
+            let mut hybrid = Hybrid::new(0..bytes.len(), width).expect("at most 32 bits");
+            let mut found = vec![0; numbers.len()];
+            hybrid.fill(&bytes, &mut found).expect("so many numbers");
+            prop_assert_eq!(found, numbers);
         }
 
         /// G21: no bytes make it panic, loop or read beyond them.

@@ -7,7 +7,7 @@ use std::io::Read;
 use bytes::Bytes;
 use parquet::basic::Compression;
 
-use super::super::page::PageKind;
+use super::page::PageKind;
 use super::stored::StoredPage;
 use crate::format::FormatError;
 

@@ -1,0 +1,187 @@
+//! The dictionary of a chunk: what its codes stand for, and which entries nobody needs any more. It
+//! knows no levels.
+
+use std::collections::HashSet;
+
+use parquet::basic::Compression;
+
+use super::super::page::header;
+use super::super::stored::StoredPage;
+use super::super::thrift::{FALSE, I32, Malformed, STRUCT, Struct};
+use super::super::unpack::Unpacker;
+use super::page::{Writer, sealed};
+use super::values::{self, Kind, Values};
+use crate::format::FormatError;
+
+/// Of so few values, comparing one after another is the quicker way.
+const FEW_VALUES: usize = 8;
+
+/// Fields of `DictionaryPageHeader`.
+const ENTRIES: i16 = 1;
+const IS_SORTED: i16 = 3;
+
+/// A dictionary that may change.
+pub(super) struct Dictionary {
+    page: StoredPage,
+    entries: Values,
+    /// Which entries a value refers to, as far as pages were looked at.
+    used: Vec<bool>,
+    /// The code of the empty value, once it was asked for.
+    empty: Option<u32>,
+    is_changed: bool,
+}
+
+impl Dictionary {
+    /// Reads the dictionary page.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Unreadable`] where it holds fewer entries than it announces.
+    pub(super) fn new(
+        page: StoredPage,
+        (kind, codec): (Kind, Compression),
+        unpacker: &mut Unpacker,
+    ) -> Result<Self, FormatError> {
+        let plain = unpacker.unpack(codec, &page)?;
+        let count = usize::try_from(page.content.dictionary_entries).map_err(|_| Malformed)?;
+        let is_empty = matches!(kind, Kind::Fixed { width: 0, .. }) && count > 1;
+        if is_empty {
+            return Err(FormatError::unreadable(
+                "a dictionary announces more entries than it holds",
+            ));
+        }
+        let entries = values::read_plain(kind, plain.bytes(), count)?;
+        unpacker.reclaim(plain);
+        Ok(Self { page, entries, used: vec![false; count], empty: None, is_changed: false })
+    }
+
+    /// The value that a code stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Unreadable`] where it stands for none.
+    pub(super) fn get(&self, code: u32) -> Result<&[u8], FormatError> {
+        let at = code as usize;
+        if at < self.entries.len() { Ok(self.entries.get(at)) } else { Err(beyond()) }
+    }
+
+    /// The values that these codes stand for, each once.
+    pub(super) fn meant(&self, codes: &[u32]) -> impl Iterator<Item = &[u8]> {
+        let mut meant = vec![false; self.entries.len()];
+        for &code in codes {
+            meant.get_mut(code as usize).into_iter().for_each(|meant| *meant = true);
+        }
+        let meant = meant.into_iter().enumerate().filter(|(_, meant)| *meant);
+        meant.map(|(at, _)| self.entries.get(at))
+    }
+
+    /// The code of the empty value, which becomes an entry if it is none.
+    pub(super) fn code_of_empty(&mut self, empty: &[u8]) -> u32 {
+        if let Some(code) = self.empty {
+            return code;
+        }
+        let known = (0..self.entries.len()).find(|&at| self.entries.get(at) == empty);
+        let at = known.unwrap_or_else(|| {
+            self.entries.push(empty);
+            self.used.push(false);
+            self.is_changed = true;
+            self.entries.len() - 1
+        });
+        // Codes have 32 bits, and each entry of the old page took a byte.
+        let code = at as u32;
+        self.empty = Some(code);
+        code
+    }
+
+    /// How many bits the highest code takes.
+    pub(super) fn width(&self) -> usize {
+        let highest = self.entries.len().saturating_sub(1) as u64;
+        (u64::BITS - highest.leading_zeros()) as usize
+    }
+
+    /// Notes that values refer to these entries.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Unreadable`] where there is no such entry.
+    pub(super) fn note(&mut self, codes: &[u32]) -> Result<(), FormatError> {
+        for &code in codes {
+            *self.used.get_mut(code as usize).ok_or_else(beyond)? = true;
+        }
+        Ok(())
+    }
+
+    /// The codes of entries that hold one of these values and that no value was seen to refer to.
+    pub(super) fn suspects(&self, lost: &[Vec<u8>], empty: &[u8]) -> Vec<u32> {
+        let unused = (0..self.entries.len()).filter(|&at| !self.used[at]);
+        let at = |at: usize| (self.entries.get(at), at as u32);
+        let sought: HashSet<&[u8]> = lost.iter().map(Vec::as_slice).collect();
+        let few: Vec<&[u8]> = sought.iter().copied().take(FEW_VALUES + 1).collect();
+        let is_sought = |value: &[u8]| match few.len() {
+            ..=FEW_VALUES => few.contains(&value),
+            _ => sought.contains(value),
+        };
+        let suspects = unused.map(at).filter(|(value, _)| is_sought(value) && *value != empty);
+        suspects.map(|(_, code)| code).collect()
+    }
+
+    /// Those of the codes that still no value was seen to refer to.
+    pub(super) fn unused(&self, suspects: &[u32]) -> Vec<u32> {
+        suspects.iter().copied().filter(|&code| !self.used[code as usize]).collect()
+    }
+
+    /// The values that were seen to be referred to.
+    pub(super) fn used(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.entries.len()).filter(|&at| self.used[at]).map(|at| self.entries.get(at))
+    }
+
+    /// Puts the empty value in the place of these entries: all codes stay what they are.
+    pub(super) fn scrub(&mut self, codes: &[u32], empty: &[u8]) {
+        if codes.is_empty() {
+            return;
+        }
+        let mut entries = self.entries.none_like();
+        let mut gone = codes.iter().peekable();
+        for at in 0..self.entries.len() {
+            let is_gone = gone.next_if(|&&code| code as usize == at).is_some();
+            entries.push(if is_gone { empty } else { self.entries.get(at) });
+        }
+        self.entries = entries;
+        self.is_changed = true;
+    }
+
+    /// The page as it becomes, and by how much it grew when decompressed; `None` where it stays.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Unreadable`] where it cannot be written.
+    pub(super) fn renewed(
+        &self,
+        writer: &mut Writer,
+    ) -> Result<Option<(Vec<u8>, i64)>, FormatError> {
+        if !self.is_changed {
+            return Ok(None);
+        }
+        let mut plain = Vec::new();
+        values::write_plain(&self.entries, &mut plain);
+        let mut fields = Struct::parse(&self.page.header)?;
+        let mut dictionary = fields.structure(header::DICTIONARY)?.ok_or(Malformed)?;
+        let count = i64::try_from(self.entries.len()).map_err(|_| Malformed)?;
+        dictionary.set_integer(ENTRIES, I32, count);
+        if dictionary.truth(IS_SORTED)? == Some(true) {
+            dictionary.set(IS_SORTED, FALSE, Vec::new());
+        }
+        let dictionary = dictionary.to_bytes();
+        fields.set(header::DICTIONARY, STRUCT, dictionary);
+        let mut body = Vec::new();
+        writer.packer.pack(writer.codec, &plain, &mut body)?;
+        let bytes = sealed(&mut fields, plain.len(), &body)?;
+        let before = self.page.header.len() + self.page.plain_bytes;
+        let grown = (bytes.len() - body.len() + plain.len()) as i64 - before as i64;
+        Ok(Some((bytes, grown)))
+    }
+}
+
+fn beyond() -> FormatError {
+    FormatError::unreadable("a page refers to entries beyond its dictionary")
+}

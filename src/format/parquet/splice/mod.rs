@@ -1,0 +1,489 @@
+//! One column chunk without the values of some rows, of which only the pages that hold such a row are
+//! written anew: in their own encoding, codec and page version. Everything else that tells of the
+//! values (dictionary, statistics, indexes, bloom filter) is made true again. It knows no other column.
+//!
+//! | module | what it knows |
+//! | --- | --- |
+//! | `page` | one page: opened, changed, written |
+//! | `values`, `delta` | the encodings of values |
+//! | `pack` | codecs |
+//! | `dictionary` | entries, and which of them nobody needs any more |
+//! | `limits`, `statistics`, `index` | lowest and highest values, and who tells them |
+//!
+//! The values are read and written by code of its own, not by the crate's: what it makes is compared
+//! with what was there by the crate's readers, in `fingerprint`.
+
+mod delta;
+mod dictionary;
+mod index;
+mod limits;
+mod pack;
+mod page;
+mod statistics;
+mod values;
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use bytes::Bytes;
+use parquet::bloom_filter::Sbbf;
+
+use self::dictionary::Dictionary;
+use self::index::ColumnIndex;
+use self::limits::{Limits, Loss, Order};
+use self::pack::Packer;
+use self::page::{Balance, Task, Touched, Writer};
+use self::values::{Kind, PLAIN_DICTIONARY, RLE_DICTIONARY};
+use super::footer::{chunk, column};
+use super::leaf::{Leaf, Level};
+use super::levels::{Layout, MOST_ENTRIES};
+use super::page::{PageHeader, PageHeaders, PageKind};
+use super::pages::{ColumnChunk, PageMap};
+use super::rebuild;
+use super::rebuilt::{LAST_KNOWN, Renewed, bloom_bytes};
+use super::runs::Runs;
+use super::stored::{StoredPage, StoredPages};
+use super::stream::Entries;
+use super::thrift::{I64, LIST, Malformed, STRUCT, Struct, list, number, signed};
+use super::value::empty_bytes;
+use super::window::Window;
+use crate::domain::edit::Segment;
+use crate::format::{FormatError, Source};
+
+/// Why pages of this chunk with a changed row cannot be written one by one, if they cannot: lower case,
+/// without content.
+///
+/// # Errors
+///
+/// [`FormatError`] where a page header cannot be read.
+pub(super) fn obstacle(
+    column: ColumnChunk<'_>,
+    map: &PageMap,
+    changed: &Runs,
+) -> Result<Option<&'static str>, FormatError> {
+    if !Packer::knows(column.chunk.codec) {
+        return Ok(Some("it has a codec that this version does not write"));
+    }
+    let kind = kind_of(column.leaf);
+    for place in map.touched(changed) {
+        let header = header_at(column.source, &place.bytes)?;
+        let Some(PageKind::Data { second, entries, encoding, .. }) =
+            header.as_ref().map(|it| it.kind)
+        else {
+            return Ok(Some("a page is not where it should be"));
+        };
+        if !kind.knows(encoding) {
+            return Ok(Some("it has an encoding that this version does not write"));
+        }
+        let is_coded = matches!(encoding, PLAIN_DICTIONARY | RLE_DICTIONARY);
+        if is_coded && map.dictionary.is_empty() {
+            return Ok(Some("its dictionary is missing"));
+        }
+        if entries > MOST_ENTRIES as u64 {
+            return Ok(Some("a page has more than 2^26 entries"));
+        }
+        let encodings = header.map(|it| it.content.level_encodings).unwrap_or_default();
+        if !second && !Layout::knows(column.leaf, encodings) {
+            return Ok(Some("its levels have an encoding that this version does not write"));
+        }
+    }
+    Ok(None)
+}
+
+fn kind_of(leaf: &Leaf) -> Kind {
+    Kind::of(leaf.descriptor.physical_type(), leaf.descriptor.type_length())
+}
+
+/// The chunk as it becomes. What lies below the level is taken out of the changed rows; `indexes` are
+/// where its column index and its offset index stand.
+///
+/// # Errors
+///
+/// [`FormatError`] where a page with a changed row cannot be read.
+pub(super) fn splice(
+    source: &dyn Source,
+    (order, level): (&rebuild::Order<'_>, Level),
+    map: &PageMap,
+    indexes: &[Option<Range<u64>>; 2],
+) -> Result<Renewed, FormatError> {
+    let column = Struct::parse(&order.chunk.raw)?;
+    let metadata = column.structure(column::METADATA)?.ok_or(Malformed)?;
+    let mut splice = Splice::new(source, (order, level), map, &metadata)?;
+    splice.read_column_index(indexes[0].as_ref())?;
+    for (at, place) in map.pages.iter().enumerate() {
+        if order.changed.touches(&place.rows) {
+            splice.touch(at)?;
+        } else {
+            splice.copy(place.bytes.clone());
+        }
+    }
+    splice.scrub()?;
+    splice.finish(&metadata, indexes[1].as_ref())
+}
+
+/// A chunk on its way.
+struct Splice<'a> {
+    source: &'a dyn Source,
+    order: &'a rebuild::Order<'a>,
+    map: &'a PageMap,
+    task: Task<'a>,
+    writer: Writer,
+    dictionary: Option<Dictionary>,
+    /// Data pages as they become, and where each lies from the first.
+    pieces: Vec<Segment>,
+    places: Vec<(u64, u64)>,
+    length: u64,
+    touched: Vec<(usize, Balance)>,
+    balance: Balance,
+    /// Values that were taken out, each once.
+    lost: HashSet<Vec<u8>>,
+    is_emptied: bool,
+    column_index: Option<ColumnIndex>,
+    watch: Watch,
+    /// Whether all values are entries of the dictionary, and it is known which of them are used.
+    knows_all: bool,
+}
+
+/// What is known of the limits of a whole chunk while its pages change.
+struct Watch {
+    before: Option<Limits>,
+    /// Whether a limit may tell of a value that went, and whether it is known to be that of another.
+    is_told: [bool; 2],
+    is_held: [bool; 2],
+    /// The limits of all values that are left, as long as every page was touched; `Some(None)` where
+    /// no page has limits.
+    left: Option<Option<Limits>>,
+}
+
+impl Watch {
+    fn note(&mut self, order: Order, touched: &Touched, dictionary: Option<&Dictionary>) {
+        if let Some(before) = &self.before {
+            for value in &touched.lost {
+                let told = before.tell_of(order, value);
+                self.is_told = [self.is_told[0] || told[0], self.is_told[1] || told[1]];
+            }
+            for end in 0..2 {
+                if self.is_told[end] && !self.is_held[end] {
+                    self.is_held[end] = touched.left.holds(&before.ends[end], dictionary);
+                }
+            }
+        }
+        let Some(left) = self.left.take() else { return };
+        let page = touched.left.limits(dictionary);
+        self.left = Some(match (left, page) {
+            (Some(left), Some(page)) => Some(left.and(order, page)),
+            (None, Some(page)) => Some(page.clone()),
+            (left, None) => left,
+        });
+    }
+
+    /// Whether every limit that may tell of a value that went tells of another.
+    fn is_true(&self) -> bool {
+        (0..2).all(|end| self.is_held[end] || !self.is_told[end])
+    }
+}
+
+impl<'a> Splice<'a> {
+    fn new(
+        source: &'a dyn Source,
+        (order, level): (&'a rebuild::Order<'a>, Level),
+        map: &'a PageMap,
+        metadata: &Struct<'_>,
+    ) -> Result<Self, FormatError> {
+        let (leaf, kind) = (order.leaf, kind_of(order.leaf));
+        let task = Task {
+            leaf,
+            kind,
+            order: Order::of(leaf).filter(|_| order.is_ordered),
+            changed: order.changed,
+            level,
+            empty: empty_value(leaf, kind),
+        };
+        let mut writer = Writer::new(order.chunk.codec);
+        let dictionary = match &map.dictionary {
+            range if range.is_empty() => None,
+            range => {
+                let page = page_at(source, range.clone())?;
+                let how = (kind, order.chunk.codec);
+                Some(Dictionary::new(page, how, &mut writer.unpacker)?)
+            }
+        };
+        let statistics = metadata.structure(chunk::STATISTICS)?;
+        let before = statistics.as_ref().map(statistics::limits_of_any_age).transpose()?.flatten();
+        let all = map.touched(order.changed).count() == map.pages.len();
+        let left = (all && before.is_some()).then_some(None);
+        Ok(Self {
+            source,
+            order,
+            map,
+            task,
+            writer,
+            dictionary,
+            pieces: Vec::new(),
+            places: Vec::with_capacity(map.pages.len()),
+            length: 0,
+            touched: Vec::new(),
+            balance: Balance::new(leaf),
+            lost: HashSet::new(),
+            is_emptied: false,
+            column_index: None,
+            watch: Watch { before, is_told: [false; 2], is_held: [false; 2], left },
+            knows_all: false,
+        })
+    }
+
+    fn read_column_index(&mut self, range: Option<&Range<u64>>) -> Result<(), FormatError> {
+        let Some(range) = range else { return Ok(()) };
+        let length = usize::try_from(range.end - range.start).map_err(|_| Malformed)?;
+        let bytes = self.source.read_at(range.start, length)?;
+        self.column_index = ColumnIndex::read(&bytes, self.map.pages.len(), self.task.order);
+        Ok(())
+    }
+
+    fn copy(&mut self, bytes: Range<u64>) {
+        let length = bytes.end - bytes.start;
+        self.places.push((self.length, length));
+        self.length += length;
+        match self.pieces.last_mut() {
+            Some(Segment::Copy(last)) if last.end == bytes.start => last.end = bytes.end,
+            _ => self.pieces.push(Segment::Copy(bytes)),
+        }
+    }
+
+    fn touch(&mut self, at: usize) -> Result<(), FormatError> {
+        let place = &self.map.pages[at];
+        let page = page_at(self.source, place.bytes.clone())?;
+        let what = (&page, &place.rows);
+        let touched = page::edit(&self.task, what, &mut self.dictionary, &mut self.writer)?;
+        self.note_limits(at, &touched);
+        self.balance.add(&touched.balance);
+        self.is_emptied |= touched.is_emptied;
+        self.lost.extend(touched.lost);
+        self.touched.push((at, touched.balance));
+        let length = touched.bytes.len() as u64;
+        self.places.push((self.length, length));
+        self.length += length;
+        self.pieces.push(Segment::Bytes(Bytes::from(touched.bytes)));
+        Ok(())
+    }
+
+    /// Lets those who tell lowest and highest values follow a page.
+    fn note_limits(&mut self, at: usize, touched: &Touched) {
+        let dictionary = self.dictionary.as_ref();
+        if let Some(order) = self.task.order {
+            self.watch.note(order, touched, dictionary);
+        }
+        let Some(index) = &mut self.column_index else { return };
+        let gained = touched.is_emptied.then_some(self.task.empty.as_slice());
+        let loss = Loss { lost: &touched.lost, gained };
+        let left = || touched.left.limits(dictionary).cloned();
+        let taken = index.take(at, touched, |before| match self.task.order {
+            Some(order) => before.after(order, loss, left),
+            None => loss.is_none().then(|| before.clone()),
+        });
+        // What cannot be made true is left out.
+        if taken.is_none() {
+            self.column_index = None;
+        }
+    }
+
+    /// Takes entries out of the dictionary that no value refers to any more. The other pages are looked
+    /// at until none of them can be one.
+    fn scrub(&mut self) -> Result<(), FormatError> {
+        let Some(dictionary) = &mut self.dictionary else { return Ok(()) };
+        let lost: Vec<Vec<u8>> = self.lost.iter().cloned().collect();
+        let mut suspects = dictionary.suspects(&lost, &self.task.empty);
+        let mut is_complete = true;
+        for place in &self.map.pages {
+            if suspects.is_empty() {
+                return Ok(());
+            }
+            let header = header_at(self.source, &place.bytes)?.ok_or_else(no_page)?;
+            let PageKind::Data { entries, encoding, .. } = header.kind else {
+                return Err(no_page());
+            };
+            let is_coded = matches!(encoding, PLAIN_DICTIONARY | RLE_DICTIONARY);
+            is_complete &= is_coded;
+            if !is_coded || self.order.changed.touches(&place.rows) {
+                continue;
+            }
+            let page = page_at(self.source, place.bytes.clone())?;
+            let plain = self.writer.unpacker.unpack(self.writer.codec, &page)?;
+            let bytes = plain.bytes();
+            let layout = Layout::of(self.task.leaf, &page, bytes)?;
+            let count = layout.present(bytes, entries)?;
+            if let Some((&width, packed)) = bytes.get(layout.values..).and_then(<[u8]>::split_first)
+            {
+                dictionary.note(&values::codes(packed, usize::from(width), count)?)?;
+            } else if count > 0 {
+                return Err(no_page());
+            }
+            self.writer.unpacker.reclaim(plain);
+            suspects = dictionary.unused(&suspects);
+        }
+        dictionary.scrub(&suspects, &self.task.empty);
+        self.knows_all = is_complete;
+        Ok(())
+    }
+
+    /// The limits of all values that are left, if they are known.
+    fn left(&self) -> Option<Limits> {
+        let order = self.task.order?;
+        if self.watch.is_true() {
+            let gained = self.is_emptied.then_some(self.task.empty.as_slice());
+            return self.watch.before.as_ref()?.after(order, Loss { lost: &[], gained }, || None);
+        }
+        if let Some(left) = &self.watch.left {
+            return left.clone();
+        }
+        match (&self.column_index, &self.dictionary) {
+            (Some(index), _) => index.limits(self.task.leaf.descriptor.max_rep_level() > 0),
+            (None, Some(dictionary)) if self.knows_all => Limits::of(order, dictionary.used()),
+            _ => None,
+        }
+    }
+
+    fn finish(
+        mut self,
+        metadata: &Struct<'_>,
+        offset_index: Option<&Range<u64>>,
+    ) -> Result<Renewed, FormatError> {
+        let dictionary = self.map.dictionary.clone();
+        let mut before = dictionary.end - dictionary.start;
+        let mut pieces = Vec::with_capacity(self.pieces.len() + 1);
+        let renewed = self.dictionary.as_ref().map(|it| it.renewed(&mut self.writer));
+        match renewed.transpose()?.flatten() {
+            Some((bytes, grown)) => {
+                before = bytes.len() as u64;
+                self.balance.plain_bytes += grown;
+                pieces.push(Segment::Bytes(Bytes::from(bytes)));
+            }
+            None if before > 0 => pieces.push(Segment::Copy(dictionary)),
+            None => {}
+        }
+        pieces.append(&mut self.pieces);
+        self.places.iter_mut().for_each(|(start, _)| *start += before);
+        let metadata = self.metadata(metadata, before)?;
+        let offset_index = self.offset_index(offset_index)?;
+        let column_index = self.column_index.as_ref().filter(|_| offset_index.is_some());
+        let column_index = column_index.map(|index| Bytes::from(index.to_bytes()));
+        let bloom = self.bloom()?;
+        Ok(Renewed { pieces, metadata, column_index, offset_index, bloom })
+    }
+
+    /// The chunk's metadata made true; its first data page comes after so many bytes.
+    fn metadata(&self, old: &Struct<'_>, before: u64) -> Result<Vec<u8>, FormatError> {
+        let mut new = old.clone();
+        let start = self.order.chunk.pages.start.cast_signed();
+        for (id, by) in [
+            (chunk::NUM_VALUES, self.balance.entries),
+            (chunk::UNCOMPRESSED_SIZE, self.balance.plain_bytes),
+        ] {
+            new.set_integer(id, I64, old.required(id)?.saturating_add(by));
+        }
+        new.set_integer(chunk::COMPRESSED_SIZE, I64, (before + self.length).cast_signed());
+        // Some writers give the dictionary's place for that of the first data page.
+        let is_first = old.required(chunk::DATA_PAGE)? == start;
+        let data = if is_first { 0 } else { before.cast_signed() };
+        new.set_integer(chunk::DATA_PAGE, I64, data);
+        match old.integer(chunk::DICTIONARY_PAGE)? {
+            Some(place) if place == start && before > 0 => {
+                new.set_integer(chunk::DICTIONARY_PAGE, I64, 0);
+            }
+            _ => new.remove(chunk::DICTIONARY_PAGE),
+        }
+        if let Some(old) = old.structure(chunk::STATISTICS)? {
+            let lost: Vec<Vec<u8>> = self.lost.iter().cloned().collect();
+            let gained = self.is_emptied.then_some(self.task.empty.as_slice());
+            let loss = Loss { lost: &lost, gained };
+            let left = || self.left();
+            let counts = (self.balance.nulls, &left as &dyn Fn() -> Option<Limits>);
+            let bytes = statistics::renewed(&old, self.task.order, loss, counts)?;
+            new.set(chunk::STATISTICS, STRUCT, bytes);
+        }
+        if let Some(old) = old.structure(chunk::SIZE_STATISTICS)? {
+            new.set(chunk::SIZE_STATISTICS, STRUCT, self.size_statistics(&old)?);
+        }
+        new.remove_all(&[chunk::INDEX_PAGE, chunk::GEOSPATIAL, chunk::BLOOM, chunk::BLOOM_LENGTH]);
+        new.keep_up_to(LAST_KNOWN);
+        Ok(new.to_bytes())
+    }
+
+    fn size_statistics(&self, old: &Struct<'_>) -> Result<Vec<u8>, Malformed> {
+        const VALUE_BYTES: i16 = 1;
+        const REPETITIONS: i16 = 2;
+        const DEFINITIONS: i16 = 3;
+        let mut new = old.clone();
+        if let Some(bytes) = old.integer(VALUE_BYTES)? {
+            let bytes = bytes.saturating_add(self.balance.value_bytes).max(0);
+            new.set_integer(VALUE_BYTES, I64, bytes);
+        }
+        let balances =
+            [(REPETITIONS, &self.balance.repetitions), (DEFINITIONS, &self.balance.definitions)];
+        for (id, balance) in balances {
+            let Some(counts) = old.list(id)? else { continue };
+            if counts.len() != balance.len() {
+                new.remove(id);
+                continue;
+            }
+            let mut sums = Vec::with_capacity(balance.len());
+            for (count, &by) in counts.into_iter().zip(balance) {
+                sums.push(signed(number(count)?.saturating_add(by).max(0)));
+            }
+            new.set(id, LIST, list(I64, &sums));
+        }
+        new.keep_up_to(DEFINITIONS);
+        Ok(new.to_bytes())
+    }
+
+    fn offset_index(&self, range: Option<&Range<u64>>) -> Result<Option<Bytes>, FormatError> {
+        let Some(range) = range else { return Ok(None) };
+        let length = usize::try_from(range.end - range.start).map_err(|_| Malformed)?;
+        let old = self.source.read_at(range.start, length)?;
+        // One of other pages than there are leads nowhere, and is left out.
+        Ok(index::offset_index(&old, &self.places, &self.touched).ok().map(Bytes::from))
+    }
+
+    /// The bloom filter anew, where there was one, for which all of the chunk's values are read.
+    fn bloom(&self) -> Result<Option<Bytes>, FormatError> {
+        let Some(length) = self.order.bloom_bytes else { return Ok(None) };
+        let mut bloom = Sbbf::new(&vec![0; length]);
+        let mut entries = Entries::new(self.source, self.task.leaf, self.order.chunk)?;
+        while let Some(entry) = entries.peek()? {
+            if let Some(value) = entry.value.filter(|_| !self.order.changed.contains(entry.row)) {
+                bloom.insert(entries.values().bytes(value));
+            }
+            entries.advance(entry);
+        }
+        entries.finish(self.order.rows)?;
+        if self.is_emptied {
+            bloom.insert(self.task.empty.as_slice());
+        }
+        bloom_bytes(&bloom).map(Some)
+    }
+}
+
+/// The empty value of a column, as the encoding `PLAIN` has it.
+fn empty_value(leaf: &Leaf, kind: Kind) -> Vec<u8> {
+    match kind {
+        Kind::Truth => vec![0],
+        Kind::Fixed { width, .. } => vec![0; width],
+        Kind::Variable => empty_bytes(&leaf.descriptor),
+    }
+}
+
+fn header_at(source: &dyn Source, bytes: &Range<u64>) -> Result<Option<PageHeader>, FormatError> {
+    let window = Window::new(source, bytes.start, bytes.end - bytes.start);
+    PageHeaders::new(window.sparse()).next()
+}
+
+fn page_at(source: &dyn Source, bytes: Range<u64>) -> Result<StoredPage, FormatError> {
+    let length = bytes.end - bytes.start;
+    let page = StoredPages::within(source, bytes).next()?.ok_or_else(no_page)?;
+    let whole = (page.header.len() + page.body.len()) as u64;
+    if whole == length { Ok(page) } else { Err(no_page()) }
+}
+
+fn no_page() -> FormatError {
+    FormatError::unreadable("a page of a column is not where it should be")
+}
