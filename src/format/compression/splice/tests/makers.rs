@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use super::*;
 
 /// Programs that compress what comes in.
-const MAKERS: [&[&str]; 14] = [
+const MAKERS: [&[&str]; 13] = [
     &["gzip", "-1"],
     &["gzip", "-6"],
     &["gzip", "-9"],
@@ -23,7 +23,6 @@ const MAKERS: [&[&str]; 14] = [
     &["igzip", "-c", "-1"],
     &["igzip", "-c", "-2"],
     &["igzip", "-c", "-3"],
-    &["zopfli", "-c", "--i1", "/dev/stdin"],
     &["node", "-e", NODE],
     &["python3", "-c", PYTHON],
     &["java", "JAVA"],
