@@ -171,9 +171,36 @@ class Flat:
 def check_values(before, after):
     """Statistics of a flat column: chunk, pages, column index."""
     old, new = Flat(*before), Flat(*after)
+    check_lost_bounds(old, new)
     for name in ("check_rows", "check_chunk", "check_pages", "check_index", "check_levels"):
         if holds(getattr(old, name)):
             getattr(new, name)()
+
+
+def check_lost_bounds(old, new):
+    """No bound is a value that went: some writers put those of the chunk in every page's header."""
+    if new.decode is None:
+        return
+    lost = set(listed(old.values)) - set(listed(new.values))
+    places = [("the chunk", new.chunk.meta.get(12) or {})]
+    for page in new.chunk.data_pages:
+        inner = page.header[8 if page.kind == DATA_V2 else 5]
+        places.append(("a page", inner.get(8 if page.kind == DATA_V2 else 5) or {}))
+    index = new.chunk.column_index or {2: [], 3: []}
+    places += [("the column index", {6: low, 5: high})
+               for low, high in zip(index[2], index[3]) if low or high]
+    for place, told in places:
+        for side in (1, 2, 5, 6):
+            if told.get(side) and new.decode(told[side]) in lost:
+                raise Violation(f"{new.name}: a bound of {place} is a value that was erased")
+
+
+def listed(values):
+    """The values as bounds are compared."""
+    values = values.drop_null()
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        values = values.cast(pa.large_binary())
+    return values.to_pylist()
 
 
 def decoder(chunk, kind):
