@@ -135,19 +135,42 @@ impl Dictionary {
         (0..self.entries.len()).filter(|&at| self.used[at]).map(|at| self.entries.get(at))
     }
 
-    /// Puts the empty value in the place of these entries: all codes stay what they are.
+    /// Puts values that mean nothing in the place of these entries: all codes stay what they are. Each is
+    /// another, since readers that keep a dictionary take it for one whose entries differ.
     pub(super) fn scrub(&mut self, codes: &[u32], empty: &[u8]) {
         if codes.is_empty() {
             return;
         }
+        let is_gone = |at: usize| codes.binary_search(&(at as u32)).is_ok();
+        let stay = (0..self.entries.len()).filter(|&at| !is_gone(at));
+        let taken: HashSet<&[u8]> = stay.map(|at| self.entries.get(at)).collect();
+        let mut fillers = (0..).map(|number| self.filler(number, empty));
         let mut entries = self.entries.none_like();
-        let mut gone = codes.iter().peekable();
         for at in 0..self.entries.len() {
-            let is_gone = gone.next_if(|&&code| code as usize == at).is_some();
-            entries.push(if is_gone { empty } else { self.entries.get(at) });
+            if is_gone(at) {
+                let filler = fillers.find(|filler| !taken.contains(filler.as_slice()));
+                entries.push(filler.as_deref().unwrap_or(empty));
+            } else {
+                entries.push(self.entries.get(at));
+            }
         }
+        drop(fillers);
         self.entries = entries;
         self.is_changed = true;
+    }
+
+    /// The values that mean nothing, by number: the empty one, then numbers in as few bytes as that takes,
+    /// as digits where values have any length.
+    fn filler(&self, number: u64, empty: &[u8]) -> Vec<u8> {
+        match (&self.entries, number) {
+            (_, 0) => empty.to_vec(),
+            (Values::Fixed { width, .. }, _) => {
+                let mut filler = number.to_le_bytes().to_vec();
+                filler.resize(*width, 0);
+                filler
+            }
+            _ => number.to_string().into_bytes(),
+        }
     }
 
     /// The page as it becomes, and by how much it grew when decompressed; `None` where it stays.

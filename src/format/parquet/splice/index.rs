@@ -74,6 +74,19 @@ impl ColumnIndex {
         })
     }
 
+    /// The limits that it tells of a page.
+    pub(super) fn page(&self, at: usize) -> Option<&Limits> {
+        self.pages.get(at)?.as_ref()
+    }
+
+    /// Lets it tell others of a page.
+    pub(super) fn correct(&mut self, at: usize, limits: Limits) {
+        if let Some(page) = self.pages.get_mut(at) {
+            *page = Some(limits);
+            self.are_limits_changed = true;
+        }
+    }
+
     /// Takes over what became of a page; `None` where nothing true can be said of it.
     pub(super) fn take(
         &mut self,

@@ -148,6 +148,26 @@ impl Limits {
         Some(Self { ends, are_exact: [Some(true); 2] }.with_both_zeros(order))
     }
 
+    /// Lets limits take in one more value, if it counts.
+    pub(super) fn widen(all: &mut Option<Self>, order: Order, value: &[u8]) {
+        if !order.is_comparable(value) {
+            return;
+        }
+        let is_within = all.as_ref().is_some_and(|all| {
+            order.compare(value, &all.ends[0]) != Ordering::Less
+                && order.compare(value, &all.ends[1]) != Ordering::Greater
+        });
+        if is_within {
+            return;
+        }
+        let ends = [value.to_vec(), value.to_vec()];
+        let one = Self { ends, are_exact: [Some(true); 2] }.with_both_zeros(order);
+        *all = Some(match all.take() {
+            Some(all) => all.and(order, &one),
+            None => one,
+        });
+    }
+
     /// 0 and -0 are one number: as a lowest it is written as -0, as a highest as 0.
     fn with_both_zeros(mut self, order: Order) -> Self {
         if matches!(order, Order::Float | Order::Half) {

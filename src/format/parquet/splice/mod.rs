@@ -9,10 +9,12 @@
 //! | `pack` | codecs |
 //! | `dictionary` | entries, and which of them nobody needs any more |
 //! | `limits`, `statistics`, `index` | lowest and highest values, and who tells them |
+//! | `bystanders` | pages without a changed row that tell of an erased value |
 //!
 //! The values are read and written by code of its own, not by the crate's: what it makes is compared
 //! with what was there by the crate's readers, in `fingerprint`.
 
+mod bystanders;
 mod delta;
 mod dictionary;
 mod index;
@@ -22,7 +24,8 @@ mod page;
 mod statistics;
 mod values;
 
-use std::collections::HashSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -110,13 +113,10 @@ pub(super) fn splice(
     let metadata = column.structure(column::METADATA)?.ok_or(Malformed)?;
     let mut splice = Splice::new(source, (order, level), map, &metadata)?;
     splice.read_column_index(indexes[0].as_ref())?;
-    for (at, place) in map.pages.iter().enumerate() {
-        if order.changed.touches(&place.rows) {
-            splice.touch(at)?;
-        } else {
-            splice.copy(place.bytes.clone());
-        }
-    }
+    let is_touched = |at: &usize| order.changed.touches(&map.pages[*at].rows);
+    (0..map.pages.len()).filter(is_touched).try_for_each(|at| splice.touch(at))?;
+    splice.silence()?;
+    splice.lay_out();
     splice.scrub()?;
     splice.finish(&metadata, indexes[1].as_ref())
 }
@@ -129,7 +129,11 @@ struct Splice<'a> {
     task: Task<'a>,
     writer: Writer,
     dictionary: Option<Dictionary>,
-    /// Data pages as they become, and where each lies from the first.
+    /// Data pages that do not stay as they are, by number.
+    renewed: BTreeMap<usize, Vec<Segment>>,
+    /// Whether statistics stand in page headers.
+    tells_in_headers: bool,
+    /// All data pages as they become, and where each lies from the first.
     pieces: Vec<Segment>,
     places: Vec<(u64, u64)>,
     length: u64,
@@ -142,6 +146,8 @@ struct Splice<'a> {
     watch: Watch,
     /// Whether all values are entries of the dictionary, and it is known which of them are used.
     knows_all: bool,
+    /// The limits of all values that are left, once they had to be read.
+    read_again: OnceCell<Option<Limits>>,
 }
 
 /// What is known of the limits of a whole chunk while its pages change.
@@ -219,6 +225,8 @@ impl<'a> Splice<'a> {
             task,
             writer,
             dictionary,
+            renewed: BTreeMap::new(),
+            tells_in_headers: false,
             pieces: Vec::new(),
             places: Vec::with_capacity(map.pages.len()),
             length: 0,
@@ -229,6 +237,7 @@ impl<'a> Splice<'a> {
             column_index: None,
             watch: Watch { before, is_told: [false; 2], is_held: [false; 2], left },
             knows_all: false,
+            read_again: OnceCell::new(),
         })
     }
 
@@ -240,13 +249,22 @@ impl<'a> Splice<'a> {
         Ok(())
     }
 
-    fn copy(&mut self, bytes: Range<u64>) {
-        let length = bytes.end - bytes.start;
-        self.places.push((self.length, length));
-        self.length += length;
-        match self.pieces.last_mut() {
-            Some(Segment::Copy(last)) if last.end == bytes.start => last.end = bytes.end,
-            _ => self.pieces.push(Segment::Copy(bytes)),
+    /// Puts the pages one after another.
+    fn lay_out(&mut self) {
+        for (at, page) in self.map.pages.iter().enumerate() {
+            let old = || vec![Segment::Copy(page.bytes.clone())];
+            let segments = self.renewed.remove(&at).unwrap_or_else(old);
+            let length = segments.iter().map(Segment::size_bytes).sum();
+            self.places.push((self.length, length));
+            self.length += length;
+            for segment in segments {
+                match (self.pieces.last_mut(), segment) {
+                    (Some(Segment::Copy(last)), Segment::Copy(next)) if last.end == next.start => {
+                        last.end = next.end;
+                    }
+                    (_, segment) => self.pieces.push(segment),
+                }
+            }
         }
     }
 
@@ -260,10 +278,8 @@ impl<'a> Splice<'a> {
         self.is_emptied |= touched.is_emptied;
         self.lost.extend(touched.lost);
         self.touched.push((at, touched.balance));
-        let length = touched.bytes.len() as u64;
-        self.places.push((self.length, length));
-        self.length += length;
-        self.pieces.push(Segment::Bytes(Bytes::from(touched.bytes)));
+        self.tells_in_headers |= matches!(page.kind, PageKind::Data { has_statistics: true, .. });
+        self.renewed.insert(at, vec![Segment::Bytes(Bytes::from(touched.bytes))]);
         Ok(())
     }
 
@@ -336,11 +352,20 @@ impl<'a> Splice<'a> {
         if let Some(left) = &self.watch.left {
             return left.clone();
         }
-        match (&self.column_index, &self.dictionary) {
-            (Some(index), _) => index.limits(self.task.leaf.descriptor.max_rep_level() > 0),
-            (None, Some(dictionary)) if self.knows_all => Limits::of(order, dictionary.used()),
-            _ => None,
-        }
+        let is_nested = self.task.leaf.descriptor.max_rep_level() > 0;
+        let told = self.column_index.as_ref().and_then(|index| index.limits(is_nested));
+        told.or_else(|| match &self.dictionary {
+            Some(dictionary) if self.knows_all => Limits::of(order, dictionary.used()),
+            _ => self.read_again.get_or_init(|| self.all_held(order)).clone(),
+        })
+    }
+
+    /// The limits of all values that are left, for which the whole chunk is read: engines prune by the limits
+    /// of all row groups together, and pass over rows where one of them tells none.
+    fn all_held(&self, order: Order) -> Option<Limits> {
+        let mut rows = Runs::default();
+        rows.push_all(0..self.order.rows);
+        self.held_in(&rows, order).ok().flatten()
     }
 
     fn finish(

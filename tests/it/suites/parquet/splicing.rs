@@ -12,12 +12,14 @@ use lacuna::domain::stretch::Extent;
 use lacuna::format::parquet::ParquetFormat;
 use lacuna::format::{Blanking, Except, Format};
 use parquet::basic::{ConvertedType, Encoding, Type};
+use parquet::column::page::Page;
 use parquet::data_type::AsBytes as _;
 use parquet::file::metadata::{
     ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader,
 };
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterVersion};
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use proptest::prelude::*;
 
 use super::erasing::{Chance, Column, TEXT, contains, file, pages, plain, random_files};
@@ -389,9 +391,84 @@ fn limits_of_an_erased_value_are_found_anew() {
             let metadata = metadata(&new);
             let statistics_of = metadata.row_group(0).column(1).statistics();
             let highest = statistics_of.and_then(|found| found.max_bytes_opt());
-            let known = dictionary || statistics == EnabledStatistics::Page;
-            assert_eq!(highest, known.then_some(&9_i64.to_le_bytes()[..]));
+            assert_eq!(highest, Some(&9_i64.to_le_bytes()[..]));
         }
+    }
+}
+
+/// G16: a writer may put the limits of the whole chunk into every page's header, and into the column index:
+/// there no erased value stays.
+#[test]
+fn no_other_page_tells_of_an_erased_value() {
+    let name = |at: usize| match at {
+        3 => "AAAAAAAA".to_owned(),
+        19 => "BBBBBBB1".to_owned(),
+        _ => format!("CCCCCC{at:02}"),
+    };
+    let names: Vec<String> = (0..20).map(name).collect();
+    let ids: Vec<String> = (0..20).map(|at| format!("u{at}")).collect();
+    for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+        let properties = plain()
+            .set_writer_version(version)
+            .set_dictionary_enabled(false)
+            .set_encoding(Encoding::PLAIN)
+            .set_statistics_enabled(EnabledStatistics::Page)
+            .set_write_page_header_statistics(true)
+            .set_data_page_row_count_limit(10)
+            .set_write_batch_size(10);
+        let schema = "message m { required binary id (UTF8); required binary name (UTF8); }";
+        let columns = vec![Column::required(&ids), Column::required(&names)];
+        let honest = file(schema, properties, &[columns]);
+        // The lowest value of the second page is said to be that of the first, but for the value itself.
+        let (start, length) = metadata(&honest).row_group(0).column(1).byte_range();
+        let places: Vec<usize> = memchr::memmem::find_iter(&honest, b"BBBBBBB1").collect();
+        let value = places.iter().rfind(|&&place| (place as u64) < start + length).copied();
+        let mut old = honest.to_vec();
+        for place in places.iter().filter(|&&place| Some(place) != value) {
+            old[*place..*place + 8].copy_from_slice(b"AAAAAAAA");
+        }
+        let old = Bytes::from(old);
+        assert!(places.len() > 2 && read_all(&old) == read_all(&honest), "{version:?}");
+        let done = blank(&old, &fields(&["id"], TEXT), [digest("u3", TEXT)], everything());
+        let done = done.expect("readable");
+        assert_eq!(done.way, Way::Pages);
+        let new = apply(&old, done.edit.expect("an edit")).expect("an edit that succeeds");
+        assert_true(&new);
+        assert_blanked(&old, &new, &BTreeSet::from([3]));
+        assert!(!contains(&new, b"AAAAAAAA"), "{version:?}");
+    }
+}
+
+/// Readers that keep a dictionary as it is take its entries to differ from one another.
+#[test]
+fn entries_of_a_scrubbed_dictionary_differ() {
+    let names: Vec<String> = (0..300).map(|at| format!("{}", at % 150)).collect();
+    let numbers: Vec<[u8; 4]> = (0..300_i32).map(|at| (at % 150).to_le_bytes()).collect();
+    let ids: Vec<String> = (0..300).map(|at| format!("u{}", at % 150 / 40)).collect();
+    let schema = "message m { required binary id (UTF8); required binary name (UTF8);
+                              required int32 number; }";
+    let columns =
+        vec![Column::required(&ids), Column::required(&names), Column::required(&numbers)];
+    let old = file(schema, plain(), &[columns]);
+    let done = blank(&old, &fields(&["id"], TEXT), [digest("u1", TEXT)], everything());
+    let new = proved(&old, done.expect("readable"));
+    let reader = SerializedFileReader::new(new).expect("readable");
+    let group = reader.get_row_group(0).expect("a row group");
+    for (column, is_text) in [(1, true), (2, false)] {
+        let mut pages = group.get_column_page_reader(column).expect("pages");
+        let page = pages.get_next_page().expect("readable").expect("a page");
+        let Page::DictionaryPage { buf, num_values, .. } = page else { panic!("a dictionary") };
+        let mut rest = &buf[..];
+        let mut entries = BTreeSet::new();
+        while !rest.is_empty() {
+            let length = match is_text {
+                true => 4 + u32::from_le_bytes(rest[..4].try_into().expect("four")) as usize,
+                false => 4,
+            };
+            entries.insert(&rest[..length]);
+            rest = &rest[length..];
+        }
+        assert_eq!(entries.len(), num_values as usize, "column {column}");
     }
 }
 
