@@ -215,9 +215,10 @@ pub(super) enum Meaning {
     Signed,
     /// A whole number whose highest bit is not a sign.
     Unsigned,
-    /// Text, also where nothing says that it is: old Hive and Impala annotate no text.
+    /// Text.
     Text,
-    /// Binary content, such as a UUID.
+    /// Binary content, such as a UUID; also where nothing says what it is. Old Hive and Impala annotate no text:
+    /// as an identifier it is read as text all the same, but for the 16 bytes of a UUID.
     Binary,
     /// A decimal with this many digits after the point.
     Decimal(u32),
@@ -243,8 +244,10 @@ impl Meaning {
                 (Some(LogicalType::String | LogicalType::Enum | LogicalType::Json), _) => {
                     Self::Text
                 }
-                (Some(_), _) | (None, ConvertedType::BSON) => Self::Binary,
-                (None, _) => Self::Text,
+                (None, ConvertedType::UTF8 | ConvertedType::ENUM | ConvertedType::JSON) => {
+                    Self::Text
+                }
+                (Some(_) | None, _) => Self::Binary,
             },
             Type::FIXED_LEN_BYTE_ARRAY => match column.logical_type_ref() {
                 Some(LogicalType::Float16) => Self::Nothing,

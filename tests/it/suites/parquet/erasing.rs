@@ -506,6 +506,19 @@ fn identifiers_of_many_types_are_met() {
     }
 }
 
+/// H3: writers that annotate nothing store a UUID as 16 bytes, or as text.
+#[test]
+fn a_uuid_is_met_where_nothing_says_that_it_is_one() {
+    const UUID: &str = "550e8400-e29b-41d4-a716-446655440000";
+    let bytes = *b"\x55\x0e\x84\x00\xe2\x9b\x41\xd4\xa7\x16\x44\x66\x55\x44\x00\x00";
+    let ids = [bytes.to_vec(), b"sixteen letters!".to_vec(), UUID.as_bytes().to_vec()];
+    let old = file("message m { required binary id; }", plain(), &[vec![Column::required(&ids)]]);
+    let subject = digest(UUID, IdentifierType::Uuid);
+    let fields = fields(&["id"], IdentifierType::Uuid);
+    let done = blank(&old, &fields, [subject], everything()).expect("readable");
+    assert_eq!(done.blanked, RowSet::new([0, 2].map(RowNumber)));
+}
+
 /// E4: an index that is wrong costs time and no stranger's row.
 #[test]
 fn a_wrong_index_blanks_no_stranger() {
