@@ -49,6 +49,9 @@ impl Work {
             // Nobody is left who knows what was written.
             _ => self.compare_subjects(&reader).await?,
         }
+        if self.seal.is_none() && is_near {
+            self.compare_with_superseded(&reader, intent).await?;
+        }
         let planned = self.change.rewrite.as_ref();
         let blanked = planned.and_then(|rewrite| intent.blanked(&rewrite.rows));
         let action = planned.map(|rewrite| rewrite.action.clone()).unwrap_or_default();
@@ -72,6 +75,25 @@ impl Work {
         match broken.map_err(|error| unreadable(ScanError::Lake(error)))? {
             Some(problem) => Err(self.unverified(RowCount(0), problem)),
             None => Ok(()),
+        }
+    }
+
+    /// Compares all rows but the blanked ones with those of the version before, where the lake still has it:
+    /// that is what proves the ranges that the store copied.
+    async fn compare_with_superseded(&self, new: &Reader, intent: &Intent) -> Result<(), Halt> {
+        let Some(planned) = self.change.rewrite.as_ref() else { return Ok(()) };
+        let blanked = intent.blanked(&planned.rows);
+        let old = self.site.reader(&planned.object);
+        let before = match old.fingerprint(blanked.clone(), Extent::Whole).await {
+            Ok(before) => before,
+            Err(ScanError::Lake(error)) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let after = new.fingerprint(blanked, Extent::Whole).await.map_err(unreadable)?;
+        if before == after {
+            Ok(())
+        } else {
+            Err(self.unverified(RowCount(0), "rows that should have stayed have changed"))
         }
     }
 

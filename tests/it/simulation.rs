@@ -19,6 +19,7 @@ use lacuna::domain::observe::Stop;
 use lacuna::domain::plan::{ErasurePlan, Reason};
 use lacuna::erase::execution::{Execution, Tally};
 use lacuna::erase::executor::{ExecuteOptions, MOST_FAILURES, execute};
+use lacuna::erase::tools::EraseError;
 use lacuna::lake::Estate;
 use lacuna::lake::LakeErrorKind;
 
@@ -296,40 +297,85 @@ async fn mistakes_of_a_rewriter_are_found() {
     for seed in 0..400 {
         let world = World::new(Shape { objects: 2, ..Shape::new(seed % 10, true) }).await;
         let plan = world.plan();
-        let approved = world.approve(&plan, Vec::new()).await;
-        let mut tools = world.tools(&Script::quiet());
-        let lake =
-            Arc::new(faults::TamperedLake::writing(world.lake.clone(), seed, faults::mistaken));
-        let estate = Estate { lake, ..tools.datasets[0].clone() };
-        tools.datasets = vec![estate].into();
-        let execution = execute(&tools, approved, ExecuteOptions::default()).await.expect("a run");
-        let kept = world.kept().await;
-        for change in &execution.changes {
-            let known = world.known.iter().rev().find(|known| known.object.key == change.key);
-            let expected = known.expect("it is known").text(&world.targets);
-            match &change.outcome {
-                Outcome::Erased { rewrite: Some(replacement), .. } => {
-                    let new = kept.iter().find(|it| it.0.is_same_version(&replacement.new));
-                    // What holds nothing is as good a blank as any, and no line is a row in CSV.
-                    let is_csv = change.key.to_string().ends_with(".csv");
-                    let text = |bytes: &[u8]| -> Vec<String> {
-                        let text = String::from_utf8_lossy(bytes).into_owned();
-                        let line = |line: &str| match line.trim_matches(['{', '}', ',', ' ']) {
-                            "" => String::new(),
-                            _ => line.to_owned(),
-                        };
-                        let mut lines: Vec<_> = text.split('\n').map(line).collect();
-                        lines.truncate(lines.len() - usize::from(text.ends_with('\n')));
-                        lines.retain(|line| !is_csv || !line.is_empty());
-                        lines
-                    };
-                    let bytes = new.map(|it| text(&it.2));
-                    assert_eq!(bytes, Some(text(&expected)), "seed {seed}");
-                }
-                Outcome::Failed { .. } => found += 1,
-                _ => {}
-            }
-        }
+        let execution = run_mistaken(&world, &plan, seed, &Script::quiet()).await;
+        found += right_or_failed(&world, execution.expect("a run"), seed).await;
     }
     assert!(found > 300, "{found}");
+}
+
+/// E7, D2: also where the run that made it was killed before it could look.
+#[tokio::test]
+async fn mistakes_of_a_killed_rewriter_are_found() {
+    let mut found = 0;
+    for seed in 0..12 {
+        let shape = Shape { objects: 2, ..Shape::new(seed % 10, true) };
+        let (calls, _) = undisturbed(shape).await;
+        for at in 1..=calls {
+            let world = World::new(shape).await;
+            let plan = world.plan();
+            let script = Script::new(at, Event::KillAfter);
+            if let Ok(execution) = run_mistaken(&world, &plan, seed, &script).await {
+                right_or_failed(&world, execution, seed).await;
+                continue;
+            }
+            let approved = world.approve(&plan, Vec::new()).await;
+            let tools = world.tools(&Script::quiet());
+            let execution = execute(&tools, approved, ExecuteOptions::default()).await;
+            found += right_or_failed(&world, execution.expect("a run"), seed).await;
+        }
+    }
+    assert!(found > 20, "{found}");
+}
+
+/// Runs a plan on a lake that makes mistakes as it writes.
+async fn run_mistaken(
+    world: &World,
+    plan: &ErasurePlan,
+    seed: u64,
+    script: &Arc<Script>,
+) -> Result<Execution, EraseError> {
+    let approved = world.approve(plan, Vec::new()).await;
+    let mut tools = world.tools(script);
+    let inner = faults::TamperedLake::writing(world.lake.clone(), seed, faults::mistaken);
+    let lake = Arc::new(faults::ScriptedLake {
+        inner: Arc::new(inner),
+        script: script.clone(),
+        marks_operations: true,
+    });
+    let estate = Estate { lake, ..tools.datasets[0].clone() };
+    tools.datasets = vec![estate].into();
+    execute(&tools, approved, ExecuteOptions::default()).await
+}
+
+/// Every object that is said to be erased holds what it should; how many failed.
+async fn right_or_failed(world: &World, execution: Execution, seed: u64) -> usize {
+    let kept = world.kept().await;
+    let mut failed = 0;
+    for change in &execution.changes {
+        let known = world.known.iter().rev().find(|known| known.object.key == change.key);
+        let expected = known.expect("it is known").text(&world.targets);
+        match &change.outcome {
+            Outcome::Erased { rewrite: Some(replacement), .. } => {
+                let new = kept.iter().find(|it| it.0.is_same_version(&replacement.new));
+                // What holds nothing is as good a blank as any, and no line is a row in CSV.
+                let is_csv = change.key.to_string().ends_with(".csv");
+                let text = |bytes: &[u8]| -> Vec<String> {
+                    let text = String::from_utf8_lossy(bytes).into_owned();
+                    let line = |line: &str| match line.trim_matches(['{', '}', ',', ' ']) {
+                        "" => String::new(),
+                        _ => line.to_owned(),
+                    };
+                    let mut lines: Vec<_> = text.split('\n').map(line).collect();
+                    lines.truncate(lines.len() - usize::from(text.ends_with('\n')));
+                    lines.retain(|line| !is_csv || !line.is_empty());
+                    lines
+                };
+                let bytes = new.map(|it| text(&it.2));
+                assert_eq!(bytes, Some(text(&expected)), "seed {seed}");
+            }
+            Outcome::Failed { .. } => failed += 1,
+            _ => {}
+        }
+    }
+    failed
 }
