@@ -43,6 +43,15 @@ pub trait Source: Send + Sync {
     /// range lies beyond its end.
     fn read_at(&self, offset: u64, length: usize) -> Result<Bytes, SourceError>;
 
+    /// As `read_at`, for a reader who goes on somewhere else: nothing beyond the range is read.
+    ///
+    /// # Errors
+    ///
+    /// As `read_at`.
+    fn read_alone(&self, offset: u64, length: usize) -> Result<Bytes, SourceError> {
+        self.read_at(offset, length)
+    }
+
     /// What is at hand from `offset` on without copying: at least one byte, at most `at_most`, which is
     /// at least one.
     ///
@@ -77,6 +86,10 @@ impl<T: Source + ?Sized> Source for &T {
         (**self).read_at(offset, length)
     }
 
+    fn read_alone(&self, offset: u64, length: usize) -> Result<Bytes, SourceError> {
+        (**self).read_alone(offset, length)
+    }
+
     fn read_some(&self, offset: u64, at_most: usize) -> Result<Bytes, SourceError> {
         (**self).read_some(offset, at_most)
     }
@@ -89,6 +102,10 @@ impl<T: Source + ?Sized> Source for Arc<T> {
 
     fn read_at(&self, offset: u64, length: usize) -> Result<Bytes, SourceError> {
         (**self).read_at(offset, length)
+    }
+
+    fn read_alone(&self, offset: u64, length: usize) -> Result<Bytes, SourceError> {
+        (**self).read_alone(offset, length)
     }
 
     fn read_some(&self, offset: u64, at_most: usize) -> Result<Bytes, SourceError> {
@@ -231,6 +248,8 @@ pub struct Blanking {
     pub before: Extent,
     /// … and the same rows in the new one.
     pub after: Extent,
+    /// What the rows of `before` hold, but for the blanked ones, where that came to be known on the way.
+    pub fingerprint: Option<Fingerprint>,
     /// The order's landmarks as they are true of the new object; none where that is not known.
     pub landmarks: Landmarks,
 }
@@ -245,6 +264,7 @@ impl Blanking {
             way: Way::Rows,
             before: Extent::default(),
             after: Extent::default(),
+            fingerprint: None,
             landmarks: Landmarks::default(),
         }
     }

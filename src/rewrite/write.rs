@@ -196,10 +196,12 @@ impl Work {
         let (Some(edit), Some(rows)) = (blanking.edit, blanking.blanked) else {
             return Ok(Prepared::Clean);
         };
-        let print = reader.fingerprint(Some(rows.clone()), blanking.before).await;
-        let fingerprint = match print {
-            Ok(fingerprint) => fingerprint,
-            Err(error) => return Ok(error.into()),
+        let fingerprint = match blanking.fingerprint {
+            Some(fingerprint) => fingerprint,
+            None => match reader.fingerprint(Some(rows.clone()), blanking.before).await {
+                Ok(fingerprint) => fingerprint,
+                Err(error) => return Ok(error.into()),
+            },
         };
         let intent = Intent {
             operation: fresh_operation()?,
@@ -234,6 +236,7 @@ impl Work {
             return Err(blanking_disagrees(&rows, blanking.blanked.as_ref()));
         }
         (blanking.before, blanking.after) = (Extent::Whole, Extent::Whole);
+        blanking.fingerprint = None;
         Ok(None)
     }
 

@@ -3,7 +3,8 @@
 //!
 //! A first read fetches a small window. Reads that go on where the last one ended fetch windows of
 //! double the size, and after some of those a stream with read-ahead, so that a jumping reader wastes
-//! at most as much as it uses, and a scan pays one request. At most about 16 MiB are held.
+//! at most as much as it uses, and a scan pays one request. At most about 16 MiB are held. A reader who
+//! says that it jumps gets no more than it asks for, and several of them read at once.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -212,6 +213,24 @@ impl Source for LakeSource {
 
     fn read_at(&self, offset: u64, length: usize) -> Result<Bytes, SourceError> {
         self.answer(offset, length, Self::read)
+    }
+
+    fn read_alone(&self, offset: u64, length: usize) -> Result<Bytes, SourceError> {
+        let range = checked_range(offset, length, self.object.size_bytes)?;
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let held = {
+            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.windows.iter().rev().find_map(|window| window.prefix_of(&range))
+        };
+        if let Some(held) = held.filter(|held| held.len() == length) {
+            return Ok(held);
+        }
+        self.read_range(range).map_err(|error| {
+            self.note(&error);
+            SourceError::new(error)
+        })
     }
 
     fn read_some(&self, offset: u64, at_most: usize) -> Result<Bytes, SourceError> {

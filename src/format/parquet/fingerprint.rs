@@ -1,20 +1,20 @@
 //! What the rows of a file hold, as one digest. Columns are stored apart, so that each has a digest
 //! of its own over its entries, and the file's is that of the columns' in the schema's order. How
-//! rows are cut into row groups and pages does not count, nor how they are encoded.
+//! rows are cut into row groups and pages does not count, nor how they are encoded. Of a part of a file,
+//! hashes of the values are digested, of which each is made once where a dictionary repeats it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use sha2::{Digest as _, Sha256};
 
 use super::find::blank_rows;
 use super::footer::Footer;
+use super::hashed::{HashedBatch, HashedEntries};
 use super::leaf::{Leaf, Level};
-use super::pages::ColumnChunk;
+use super::lost::Lost;
 use super::plan::{by_group, level};
 use super::runs::Runs;
-use super::stream::{Entries, Entry};
-use super::value::Values;
+use super::stream::{Entries, Entry, RowCounter};
 use crate::domain::row::RowCount;
 use crate::domain::stretch::{Extent, Stretch};
 use crate::format::{Except, Fingerprint, FormatError, Source};
@@ -52,7 +52,12 @@ pub(super) fn fingerprint(
                 }
                 Some(within) => {
                     let rows = within.get(&(at, number));
-                    column.add_within(chunk, group.rows.start, rows, left_out)?;
+                    column.note_unerased(rows, left_out);
+                    if let Some(rows) = rows {
+                        let entries = HashedEntries::within(chunk, rows)?;
+                        let place = (group.rows.start, chunk.rows);
+                        column.add_within(entries, place, rows, left_out)?;
+                    }
                 }
             }
             unerased.extend(column.unerased.drain(..).map(|row| group.rows.start + row));
@@ -112,7 +117,20 @@ fn left_out(
     Ok(left_out)
 }
 
-struct ColumnDigest<'a> {
+/// Where entries are read, and which of them count.
+struct Here<'a> {
+    /// The chunk's first row.
+    start: u64,
+    rows: &'a Runs,
+    left_out: &'a Runs,
+    /// The row that was begun last, from the chunk's first, and what it is.
+    row: u64,
+    is_left_out: bool,
+    counts: bool,
+}
+
+/// What the entries of a column hold.
+pub(super) struct ColumnDigest<'a> {
     leaf: &'a Leaf,
     hasher: Sha256,
     gathered: Vec<u8>,
@@ -122,6 +140,8 @@ struct ColumnDigest<'a> {
     erased: Option<Level>,
     unerased: Vec<u64>,
     structure: Structure,
+    /// The values of rows that are left out, where they are wanted.
+    lost: Option<Lost>,
 }
 
 /// Rows and levels of some entries, told in runs of equal ones: there are fewer of them than values.
@@ -141,6 +161,19 @@ impl Structure {
             0 => self.next == Some(row),
             _ => self.next == Some(row + 1),
         };
+        self.go_on(goes_on, levels, row);
+        self.count += 1;
+        self.next = Some(row + 1);
+    }
+
+    /// Takes the entries of some neighbouring rows with one entry each.
+    fn take_some(&mut self, levels: (i16, i16), row: u64, count: u64) {
+        self.go_on(self.next == Some(row), levels, row);
+        self.count += count;
+        self.next = Some(row + count);
+    }
+
+    fn go_on(&mut self, goes_on: bool, levels: (i16, i16), row: u64) {
         if !goes_on || levels != self.run {
             self.end_run();
             self.run = levels;
@@ -149,8 +182,6 @@ impl Structure {
             // No level is negative.
             self.tell((-1, -1), row);
         }
-        self.count += 1;
-        self.next = Some(row + 1);
     }
 
     fn end_run(&mut self) {
@@ -176,7 +207,9 @@ impl Structure {
 }
 
 impl<'a> ColumnDigest<'a> {
-    fn new(leaf: &'a Leaf, erased: Option<Level>) -> Self {
+    /// Nothing of a column; rows that are left out are looked at where it is told below which levels they
+    /// have to be empty.
+    pub(super) fn new(leaf: &'a Leaf, erased: Option<Level>) -> Self {
         let mut gathered = Vec::new();
         for name in leaf.descriptor.path().parts() {
             gathered.extend((name.len() as u64).to_le_bytes());
@@ -185,7 +218,12 @@ impl<'a> ColumnDigest<'a> {
         gathered.extend(format!("{:?}", leaf.descriptor.physical_type()).into_bytes());
         let hasher = Sha256::new();
         let (unerased, structure) = (Vec::new(), Structure::default());
-        Self { leaf, hasher, gathered, counted: 0, erased, unerased, structure }
+        Self { leaf, hasher, gathered, counted: 0, erased, unerased, structure, lost: None }
+    }
+
+    /// The same, which also notes the values of rows that are left out.
+    pub(super) fn noting_lost(self) -> Self {
+        Self { lost: Some(Lost::default()), ..self }
     }
 
     /// Digests rank, levels and value of each entry whose row counts.
@@ -211,64 +249,129 @@ impl<'a> ColumnDigest<'a> {
         entries.finish(rows)
     }
 
-    /// Digests number, levels and value of each entry of these rows of a chunk, which begins with the
-    /// row `start` of the file, whose row counts. A row that is left out and not among them is one
-    /// that nobody erased in this column.
-    fn add_within(
-        &mut self,
-        column: ColumnChunk<'_>,
-        start: u64,
-        rows: Option<&Runs>,
-        left_out: &Runs,
-    ) -> Result<(), FormatError> {
+    /// A row that is left out and not among those that are read is one that nobody erased in this column.
+    fn note_unerased(&mut self, rows: Option<&Runs>, left_out: &Runs) {
         if self.erased.is_some() {
             let missed = |row: &u64| !rows.is_some_and(|rows| rows.contains(*row));
             self.unerased.extend(left_out.iter().cloned().flatten().filter(missed));
         }
-        let Some(rows) = rows else { return Ok(()) };
-        let mut entries = Entries::within(column, rows)?;
-        let (mut row, mut is_left_out, mut counts) = (0, false, false);
-        while let Some((batch, counter)) = entries.next_batch()? {
-            // Values of entries that count, one after another, and the value that comes next.
-            let (mut from, mut value) = (0, 0);
-            for at in 0..batch.len() {
-                let (definition, repetition) = (batch.definitions[at], batch.repetitions[at]);
-                if repetition == 0 {
-                    row = counter.begin();
-                    is_left_out = left_out.contains(row);
-                    counts = !is_left_out && rows.contains(row);
-                }
-                let has_value = definition == self.leaf.max_definition();
-                if counts {
-                    self.structure.take((definition, repetition), start + row);
-                } else {
-                    self.gather(&batch.values, from..value);
-                    from = value + usize::from(has_value);
-                }
-                if is_left_out {
-                    let entry =
-                        Entry { row, definition, repetition, value: has_value.then_some(value) };
-                    self.look_at_erased(&batch.values, entry);
-                }
-                value += usize::from(has_value);
-            }
-            self.gather(&batch.values, from..value);
-        }
-        entries.finish(column.rows)
     }
 
-    fn gather(&mut self, values: &Values, range: Range<usize>) {
-        if !range.is_empty() {
-            values.append_to(range, &mut self.gathered);
-            self.hasher.update(&self.gathered);
-            self.gathered.clear();
+    /// Digests number, levels and value of each entry of these rows whose row counts, in a chunk which
+    /// begins with the row `start` of the file.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`] where the entries cannot be read, or are not those of the rows.
+    pub(super) fn add_within(
+        &mut self,
+        mut entries: HashedEntries<'_>,
+        (start, total): (u64, u64),
+        rows: &Runs,
+        left_out: &Runs,
+    ) -> Result<(), FormatError> {
+        let is_flat = self.leaf.descriptor.max_rep_level() == 0;
+        let mut here = Here { start, rows, left_out, row: 0, is_left_out: false, counts: false };
+        while let Some((batch, counter)) = entries.next()? {
+            match is_flat {
+                true => self.add_flat(&batch, counter, &here),
+                false => self.add_nested(&batch, counter, &mut here),
+            }
         }
+        entries.finish(total)
+    }
+
+    /// Entries of a column of which each row has one, a stretch of neighbours at a time.
+    fn add_flat(&mut self, batch: &HashedBatch<'_>, counter: &mut RowCounter, here: &Here<'_>) {
+        let max = self.leaf.max_definition();
+        let (mut at, mut value) = (0, 0);
+        while at < batch.definitions.len() {
+            let mut neighbours = counter.begin_some((batch.definitions.len() - at) as u64);
+            while !neighbours.is_empty() {
+                let row = neighbours.start;
+                let (is_left_out, one) = here.left_out.stretch(row);
+                let (is_wanted, two) = here.rows.stretch(row);
+                let end = one.min(two).min(neighbours.end);
+                neighbours.start = end;
+                let definitions = &batch.definitions[at..at + (end - row) as usize];
+                at += definitions.len();
+                if is_left_out {
+                    for (row, &definition) in (row..end).zip(definitions) {
+                        let has_value = definition == max;
+                        let found = has_value.then_some(value);
+                        let entry = Entry { row, definition, repetition: 0, value: found };
+                        self.leave_out(batch, entry);
+                        value += usize::from(has_value);
+                    }
+                    continue;
+                }
+                let from = value;
+                let mut next = here.start + row;
+                for same in definitions.chunk_by(|one, two| one == two) {
+                    let count = same.len() as u64;
+                    value += if same[0] == max { same.len() } else { 0 };
+                    if is_wanted {
+                        self.structure.take_some((same[0], 0), next, count);
+                    }
+                    next += count;
+                }
+                if is_wanted {
+                    self.hasher.update(batch.hashes[from..value].as_flattened());
+                }
+            }
+        }
+    }
+
+    /// Entries of a column of which a row may have several.
+    fn add_nested(
+        &mut self,
+        batch: &HashedBatch<'_>,
+        counter: &mut RowCounter,
+        here: &mut Here<'_>,
+    ) {
+        let max = self.leaf.max_definition();
+        // Values of entries that count, one after another, and the value that comes next.
+        let (mut from, mut value) = (0, 0);
+        for (&definition, &repetition) in batch.definitions.iter().zip(batch.repetitions) {
+            if repetition == 0 {
+                here.row = counter.begin();
+                here.is_left_out = here.left_out.contains(here.row);
+                here.counts = !here.is_left_out && here.rows.contains(here.row);
+            }
+            let has_value = definition == max;
+            if here.counts {
+                self.structure.take((definition, repetition), here.start + here.row);
+            } else {
+                self.hasher.update(batch.hashes[from..value].as_flattened());
+                from = value + usize::from(has_value);
+            }
+            if here.is_left_out {
+                let found = has_value.then_some(value);
+                let entry = Entry { row: here.row, definition, repetition, value: found };
+                self.leave_out(batch, entry);
+            }
+            value += usize::from(has_value);
+        }
+        self.hasher.update(batch.hashes[from..value].as_flattened());
+    }
+
+    /// Looks at an entry of a row that is left out.
+    fn leave_out(&mut self, batch: &HashedBatch<'_>, entry: Entry) {
+        if let (Some(lost), Some(value)) = (&mut self.lost, entry.value) {
+            lost.add(batch.hashes[value]);
+        }
+        let is_empty = |value| batch.is_empty_value(value);
+        self.look_at_erased(is_empty, entry);
     }
 
     /// Digests an entry whose row counts, under that number; of another, notes where it still holds
     /// what was to go.
     fn take(&mut self, entries: &Entries<'_>, entry: Entry, number: Option<u64>) {
-        let Some(number) = number else { return self.look_at_erased(entries.values(), entry) };
+        let Some(number) = number else {
+            let values = entries.values();
+            let is_empty = |value| values.is_empty_value(value, &self.leaf.descriptor);
+            return self.look_at_erased(is_empty, entry);
+        };
         self.gathered.extend(number.to_le_bytes());
         self.gathered.extend(entry.definition.to_le_bytes());
         self.gathered.extend(entry.repetition.to_le_bytes());
@@ -284,16 +387,22 @@ impl<'a> ColumnDigest<'a> {
     }
 
     /// Notes where an entry of a row that is left out still holds what was to go.
-    fn look_at_erased(&mut self, values: &Values, entry: Entry) {
+    fn look_at_erased(&mut self, is_empty: impl Fn(usize) -> bool, entry: Entry) {
         let Some(level) = self.erased else { return };
-        let holds = |value| !values.is_empty_value(value, &self.leaf.descriptor);
         let is_deeper = entry.definition > level.definition || entry.repetition > level.repetition;
-        if is_deeper || entry.value.is_some_and(holds) {
+        if is_deeper || entry.value.is_some_and(|value| !is_empty(value)) {
             self.unerased.push(entry.row);
         }
     }
 
-    fn finish(mut self) -> [u8; 32] {
+    /// The digest, and the values of rows that were left out, if they were noted.
+    pub(super) fn finish_with_lost(mut self) -> ([u8; 32], Lost) {
+        let lost = self.lost.take().unwrap_or_default();
+        (self.finish(), lost)
+    }
+
+    /// The digest.
+    pub(super) fn finish(mut self) -> [u8; 32] {
         self.hasher.update(&self.gathered);
         if let Some(structure) = self.structure.finish() {
             self.hasher.update(structure);

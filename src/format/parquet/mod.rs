@@ -8,11 +8,13 @@
 //! | `window` | bytes of a source, as the crate reads them |
 //! | `footer`, `page`, `pages` | what lies where: row groups, chunks, pages and their rows |
 //! | `leaf` | the schema's columns and which a field path means |
-//! | `value`, `stream` | typed values and levels; the entries of a chunk |
+//! | `value`, `decoder`, `stream`, `hashed` | typed values and levels; the entries of a chunk, with values or their hashes |
 //! | `stored`, `unpack`, `hybrid`, `levels` | a page's bytes, packed numbers and levels |
 //! | `scan` | where identifiers stand in a whole file, quickly |
 //! | `find` | where they stand in some rows, and which rows are blank |
-//! | `plan` | which rows and columns a blanking or compaction changes |
+//! | `plan` | which rows match, and which a compaction drops |
+//! | `survey`, `lost` | how each chunk is changed, and which values go with it |
+//! | `abreast` | several columns at once |
 //! | `splice` | one chunk, of which only the pages with a changed row are new |
 //! | `style`, `rebuild`, `rebuilt`, `check` | one chunk anew, and the proof that it is right |
 //! | `rewrite` | the new file as copied and new segments |
@@ -25,13 +27,17 @@
 //! program has never heard of are left out. Key-value metadata of file and columns stays: what a
 //! writer puts there cannot be known.
 
+mod abreast;
 mod check;
+mod decoder;
 mod find;
 mod fingerprint;
 mod footer;
+mod hashed;
 mod hybrid;
 mod leaf;
 mod levels;
+mod lost;
 mod page;
 mod pages;
 mod plan;
@@ -44,6 +50,7 @@ mod splice;
 mod stored;
 mod stream;
 mod style;
+mod survey;
 mod thrift;
 mod unpack;
 mod value;
@@ -114,7 +121,7 @@ impl Format for ParquetFormat {
             let Some(blanked) = RowSet::new(matched) else {
                 return Ok(Blanking::nothing(unmatched));
             };
-            let erasure = plan::erasure(&*source, &footer, order, &blanked)?;
+            let erasure = survey::erasure(&*source, &footer, order, &blanked)?;
             let edit = Edit::streamed(Rewrite::new(source.clone(), footer, erasure.plans)?);
             Ok(Blanking {
                 edit: Some(edit),
@@ -122,6 +129,7 @@ impl Format for ParquetFormat {
                 way: erasure.way,
                 before: erasure.extent.clone(),
                 after: erasure.extent,
+                fingerprint: Some(erasure.fingerprint),
                 ..Blanking::nothing(unmatched)
             })
         })

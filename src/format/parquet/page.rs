@@ -2,6 +2,8 @@
 //!
 //! Field numbers are those of `parquet.thrift` in apache/parquet-format.
 
+use bytes::Bytes;
+
 use super::footer::Chunk;
 use super::thrift::{Cursor, Malformed, Struct};
 use super::window::Window;
@@ -9,8 +11,8 @@ use crate::format::{FormatError, Source};
 
 /// A page that claims to be larger when decompressed is taken for a bomb.
 const LARGEST_PAGE_BYTES: i64 = 1 << 30;
-/// How much is looked at for a header, at first and at most.
-pub(super) const HEADER_BYTES: [u64; 2] = [4 << 10, 16 << 20];
+/// How much is looked at for a header, at first, then, and at most.
+pub(super) const HEADER_BYTES: [u64; 3] = [256, 4 << 10, 16 << 20];
 
 /// Fields of `PageHeader`.
 pub(super) mod header {
@@ -37,6 +39,8 @@ pub(super) struct PageHeader {
     pub(super) plain_bytes: u64,
     pub(super) has_checksum: bool,
     pub(super) content: Content,
+    /// The header itself.
+    pub(super) raw: Bytes,
 }
 
 /// What a page holds.
@@ -148,7 +152,7 @@ impl<'a> PageHeaders<'a> {
             if left == 0 {
                 return Ok(None);
             }
-            let page = self.header()?;
+            let (page, bytes) = self.header()?;
             let (length, stored) = (page.header_bytes, page.stored_bytes);
             if length.checked_add(stored).is_none_or(|whole| whole > left) {
                 return Err(FormatError::unreadable("a page ends beyond its column chunk"));
@@ -163,6 +167,8 @@ impl<'a> PageHeaders<'a> {
                     plain_bytes: page.plain_bytes,
                     has_checksum: page.checksum.is_some(),
                     content: page.content,
+                    // A copy, so that it does not hold on to what was read around it.
+                    raw: Bytes::copy_from_slice(bytes.get(..length as usize).unwrap_or_default()),
                 }));
             }
         }
@@ -173,13 +179,13 @@ impl<'a> PageHeaders<'a> {
     }
 
     /// The header at the current place.
-    fn header(&self) -> Result<ParsedHeader, FormatError> {
+    fn header(&self) -> Result<(ParsedHeader, Bytes), FormatError> {
         for length in HEADER_BYTES {
             let peeked = self.window.peek(self.at, length);
             let bytes = peeked
                 .map_err(|_| self.window.failed(|| "a page header is malformed".to_owned()))?;
             if let Some(header) = ParsedHeader::parse(&bytes)? {
-                return Ok(header);
+                return Ok((header, bytes));
             }
         }
         Err(FormatError::unreadable("a page header is malformed"))

@@ -4,6 +4,7 @@
 //! The offset index tells it, where a file has one; else the page headers do, and the levels of
 //! nested columns. An index is no more than a hint: it is checked against the pages that it leads to.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::footer::{Chunk, column, part};
@@ -12,7 +13,7 @@ use super::levels::Layout;
 use super::page::{PageHeader, PageHeaders, PageKind};
 use super::rebuilt::{LOCATIONS, OFFSET, SIZE};
 use super::runs::Runs;
-use super::stored::{StoredPage, StoredPages};
+use super::stored::StoredPages;
 use super::thrift::{Malformed, Struct};
 use super::unpack::Unpacker;
 use super::window::Window;
@@ -22,7 +23,7 @@ use crate::format::{FormatError, Source};
 const FIRST_ROW: i16 = 3;
 
 /// The pages of a chunk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct PageMap {
     /// What stands before the data pages: the dictionary, or nothing.
     pub(super) dictionary: Range<u64>,
@@ -31,12 +32,44 @@ pub(super) struct PageMap {
 }
 
 /// Where a data page lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct PagePlace {
     /// Its bytes in the file, header included.
     pub(super) bytes: Range<u64>,
     /// The rows that begin in it, from the chunk's first.
     pub(super) rows: Range<u64>,
+    /// Its header, where that was looked at.
+    header: Option<PageHeader>,
+}
+
+impl PagePlace {
+    /// The header of the page, whose `start` does not count.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`] where it cannot be read, or the page is not where it should be.
+    pub(super) fn header(&self, source: &dyn Source) -> Result<Cow<'_, PageHeader>, FormatError> {
+        if let Some(header) = &self.header {
+            return Ok(Cow::Borrowed(header));
+        }
+        let header = first_header(source, &self.bytes)?.ok_or_else(no_page)?;
+        let whole = header.header_bytes + header.stored_bytes;
+        let is_here = header.start == 0 && whole == self.bytes.end - self.bytes.start;
+        if is_here { Ok(Cow::Owned(header)) } else { Err(no_page()) }
+    }
+}
+
+/// The first page header of a stretch of the source, which lies within it.
+///
+/// # Errors
+///
+/// [`FormatError`] where it cannot be read.
+pub(super) fn first_header(
+    source: &dyn Source,
+    bytes: &Range<u64>,
+) -> Result<Option<PageHeader>, FormatError> {
+    let window = Window::new(source, bytes.start, bytes.end - bytes.start);
+    PageHeaders::new(window.sparse()).next()
 }
 
 /// A column chunk of so many rows.
@@ -60,16 +93,16 @@ impl PageMap {
     /// [`FormatError`] where the pages cannot be read.
     pub(super) fn of(column: ColumnChunk<'_>, wanted: &Runs) -> Result<Mapped, FormatError> {
         let mut reader = Reader { column, unpacker: Unpacker::default() };
-        if let Some(map) = reader.by_index()?
-            && reader.is_true(&map, wanted, true)?
+        if let Some(mut map) = reader.by_index()?
+            && reader.is_true(&mut map, wanted, true)?
         {
             return Ok(Ok(map));
         }
-        let map = match reader.by_headers()? {
+        let mut map = match reader.by_headers()? {
             Ok(map) => map,
             Err(because) => return Ok(Err(because)),
         };
-        if reader.is_true(&map, wanted, false)? {
+        if reader.is_true(&mut map, wanted, false)? {
             Ok(Ok(map))
         } else {
             Ok(Err("a row goes on from one page to the next"))
@@ -134,7 +167,8 @@ impl Reader<'_> {
                 None if row == 0 => {}
                 _ => return Ok(None),
             }
-            pages.push(PagePlace { bytes: start..end, rows: row..self.column.rows });
+            let rows = row..self.column.rows;
+            pages.push(PagePlace { bytes: start..end, rows, header: None });
         }
         let (Some(first), Some(last)) = (pages.first(), pages.last()) else { return Ok(None) };
         let fills = first.bytes.start >= chunk.start
@@ -167,7 +201,7 @@ impl Reader<'_> {
             let rows = self.rows_of(&header, start..at)?;
             let end = row.checked_add(rows).filter(|&end| end <= self.column.rows);
             let Some(end) = end else { return Ok(Err(OTHER_ROWS)) };
-            map.pages.push(PagePlace { bytes: start..at, rows: row..end });
+            map.pages.push(PagePlace { bytes: start..at, rows: row..end, header: Some(header) });
             row = end;
         }
         let is_whole = at == chunk.end && row == self.column.rows;
@@ -188,7 +222,7 @@ impl Reader<'_> {
     }
 
     fn repetitions(&mut self, bytes: Range<u64>) -> Result<Vec<u32>, FormatError> {
-        let page = self.page(bytes)?;
+        let page = StoredPages::one(self.column.source, bytes)?;
         let PageKind::Data { entries, .. } = page.kind else { return Err(no_page()) };
         let plain = self.unpacker.unpack(self.column.chunk.codec, &page)?;
         let layout = Layout::of(self.column.leaf, &page, plain.bytes())?;
@@ -197,27 +231,21 @@ impl Reader<'_> {
         Ok(repetitions)
     }
 
-    fn page(&self, bytes: Range<u64>) -> Result<StoredPage, FormatError> {
-        let length = bytes.end - bytes.start;
-        let page = StoredPages::within(self.column.source, bytes).next()?.ok_or_else(no_page)?;
-        let whole = (page.header.len() + page.body.len()) as u64;
-        if whole == length { Ok(page) } else { Err(no_page()) }
-    }
-
     /// Whether the pages with a wanted row hold what the map says, and no part of another row. What a
     /// page header says of a column that is not nested is not asked twice.
     fn is_true(
         &mut self,
-        map: &PageMap,
+        map: &mut PageMap,
         wanted: &Runs,
         by_index: bool,
     ) -> Result<bool, FormatError> {
-        for (at, page) in map.pages.iter().enumerate() {
+        for at in 0..map.pages.len() {
+            let [page, rest @ ..] = &mut map.pages[at..] else { break };
             if !wanted.touches(&page.rows) {
                 continue;
             }
             let answer = if self.is_nested() {
-                self.begins_and_ends(page, map.pages.get(at + 1))
+                self.begins_and_ends(page, rest.first())
             } else if by_index {
                 self.announces(page)
             } else {
@@ -250,18 +278,12 @@ impl Reader<'_> {
     }
 
     /// Whether the header of a page with one entry a row announces so many.
-    fn announces(&self, page: &PagePlace) -> Result<bool, FormatError> {
-        let length = page.bytes.end - page.bytes.start;
-        let window = Window::new(self.column.source, page.bytes.start, length).sparse();
-        let header = PageHeaders::new(window).next()?;
-        Ok(header.is_some_and(|header| {
-            let whole = header.header_bytes + header.stored_bytes;
-            let rows = page.rows.end - page.rows.start;
-            let holds = |entries| entries == rows;
-            header.start == 0
-                && whole == length
-                && matches!(header.kind, PageKind::Data { entries, .. } if holds(entries))
-        }))
+    fn announces(&self, page: &mut PagePlace) -> Result<bool, FormatError> {
+        let header = page.header(self.column.source)?.into_owned();
+        let rows = page.rows.end - page.rows.start;
+        let holds = matches!(header.kind, PageKind::Data { entries, .. } if entries == rows);
+        page.header = Some(header);
+        Ok(holds)
     }
 }
 

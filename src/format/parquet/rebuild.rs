@@ -9,11 +9,12 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
 
 use super::check::check;
+use super::decoder::Batch;
 use super::footer::Chunk;
 use super::leaf::{Leaf, Level};
 use super::rebuilt::Rebuilt;
 use super::runs::Runs;
-use super::stream::{Batch, ChunkStream, check_rows};
+use super::stream::{ChunkStream, check_rows};
 use super::style::Style;
 use super::value::Values;
 use crate::format::{FormatError, Source};

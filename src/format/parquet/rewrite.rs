@@ -1,6 +1,6 @@
 //! The new file as a stream of segments: chunks without a changed row are copied, the others
-//! rebuilt when their turn comes, one at a time, and the footer follows at the end with every
-//! offset true.
+//! made anew shortly before their turn comes, a few abreast, and the footer follows at the end with
+//! every offset true.
 //!
 //! Only bytes that the footer refers to are copied: what lies between chunks (older parquet-cpp
 //! leaves a copy of the column's metadata there, lowest and highest value included) stays behind.
@@ -11,40 +11,34 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::abreast::abreast;
 use super::footer::{Chunk, Footer, MAGIC, chunk, column, disjoint, file, group, part};
 use super::guarded;
-use super::leaf::Level;
 use super::page::check_size;
-use super::pages::PageMap;
 use super::rebuild::{Change, Order, rebuild};
 use super::rebuilt::{INDEXES, Renewed, relocate_chunk, relocate_index};
 use super::runs::Runs;
 use super::splice::splice;
+use super::survey::{Doomed, Means};
 use super::thrift::{Cursor, I16, I32, I64, LIST, Malformed, STRUCT, Struct, list};
 use crate::domain::edit::{EditError, Segment};
 use crate::format::{FormatError, SharedSource, Source};
+
+/// How many chunks are made ahead of their turn, at most, and how long they may be together unless it is
+/// one alone: 64 MiB.
+const MOST_AHEAD: usize = 8;
+const MOST_AHEAD_BYTES: u64 = 64 << 20;
 
 /// What becomes of a row group.
 pub(super) enum GroupPlan {
     /// It stays as it is.
     Copy,
-    /// Of these rows, what lies below the levels is taken out of each leaf that has some, by these
-    /// means.
-    Erase(Runs, Arc<[Option<Level>]>, Vec<Means>),
+    /// Of these rows, maybe none, what is doomed goes from each leaf that has some, by these means.
+    Erase(Runs, Arc<[Option<Doomed>]>, Vec<Means>),
     /// These rows are no more.
     Drop(Runs),
     /// The whole group is no more.
     Omit,
-}
-
-/// How a column chunk without some values is made.
-pub(super) enum Means {
-    /// It stays as it is, for it holds none of them.
-    Copy,
-    /// The pages that hold one are written anew.
-    Splice(PageMap),
-    /// All of it is.
-    Rebuild,
 }
 
 /// What else the footer refers to for a chunk.
@@ -88,6 +82,8 @@ pub(super) struct Rewrite {
     starts: Vec<u64>,
     placed: Vec<Vec<Placed>>,
     step: Step,
+    /// Chunks that change, ahead of their turn, from the next one on.
+    made: VecDeque<Renewed>,
     ready: VecDeque<Segment>,
     /// Bytes to copy, to which the next may be added.
     copying: Option<Range<u64>>,
@@ -135,6 +131,7 @@ impl Rewrite {
             starts,
             placed,
             step: Step::Chunk(0, 0),
+            made: VecDeque::new(),
             ready: VecDeque::new(),
             copying: None,
             written: 0,
@@ -200,48 +197,85 @@ impl Rewrite {
     }
 
     fn chunk(&mut self, group: usize, leaf: usize) -> Result<(), FormatError> {
-        let row_group = &self.footer.groups[group];
-        let chunk = &row_group.chunks[leaf];
-        let change = match &self.plans[group] {
-            GroupPlan::Erase(rows, levels, _) => {
-                levels[leaf].map(|level| (rows, Change::Erase(level)))
+        if self.changes(group, leaf) {
+            if self.made.is_empty() {
+                self.make_ahead(group, leaf)?;
             }
-            GroupPlan::Drop(rows) => Some((rows, Change::Drop)),
-            GroupPlan::Copy | GroupPlan::Omit => None,
-        };
-        let Some((changed, change)) = change else {
-            // Whoever records too short a size leaves a gap behind the chunk.
-            if self.starts.binary_search(&chunk.pages.end).is_err() {
-                check_size(&*self.source, chunk)?;
-            }
-            let start = self.copy(chunk.pages.clone()).start;
-            self.placed[group].push(Placed { start, ..Placed::default() });
+            let made = self.made.pop_front().ok_or(Malformed)?;
+            self.place(group, made);
             return Ok(());
-        };
-        let bloom = self.extras[group][leaf].bloom.as_ref();
-        let bloom_bytes = bloom.map(|range| bloom_size(&*self.source, range)).transpose()?;
-        let order = Order {
-            leaf: &self.footer.leaves[leaf],
-            chunk,
-            rows: row_group.row_count(),
-            changed,
-            change,
-            bloom_bytes,
-            is_ordered: self.ordered.get(leaf).copied().unwrap_or(true)
-                && self.footer.leaves[leaf].is_known(),
-        };
-        let renewed = match (&self.plans[group], change) {
-            (GroupPlan::Erase(.., means), Change::Erase(level)) => match means.get(leaf) {
-                Some(Means::Splice(map)) => {
-                    let indexes = &self.extras[group][leaf].indexes;
-                    splice(&*self.source, (&order, level), map, indexes)?
-                }
-                _ => rebuild(&*self.source, &order)?.into(),
-            },
-            _ => rebuild(&*self.source, &order)?.into(),
-        };
-        self.place(group, renewed);
+        }
+        let chunk = &self.footer.groups[group].chunks[leaf];
+        // Whoever records too short a size leaves a gap behind the chunk.
+        if self.starts.binary_search(&chunk.pages.end).is_err() {
+            check_size(&*self.source, chunk)?;
+        }
+        let start = self.copy(chunk.pages.clone()).start;
+        self.placed[group].push(Placed { start, ..Placed::default() });
         Ok(())
+    }
+
+    /// Whether a chunk does not stay as it is.
+    fn changes(&self, group: usize, leaf: usize) -> bool {
+        match &self.plans[group] {
+            GroupPlan::Erase(.., means) => !matches!(means.get(leaf), None | Some(Means::Copy)),
+            GroupPlan::Drop(_) => true,
+            GroupPlan::Copy | GroupPlan::Omit => false,
+        }
+    }
+
+    /// Makes the next chunks that change, this one first, as many as there are processors to do it.
+    fn make_ahead(&mut self, group: usize, leaf: usize) -> Result<(), FormatError> {
+        let leaves = self.footer.leaves.len();
+        let all = (group * leaves + leaf..self.plans.len() * leaves)
+            .map(|at| (at / leaves, at % leaves))
+            .filter(|&(group, leaf)| self.changes(group, leaf));
+        let (mut next, mut bytes) = (Vec::new(), 0_u64);
+        for (group, leaf) in all.take(MOST_AHEAD) {
+            let pages = &self.footer.groups[group].chunks[leaf].pages;
+            bytes = bytes.saturating_add(pages.end - pages.start);
+            if !next.is_empty() && bytes > MOST_AHEAD_BYTES {
+                break;
+            }
+            next.push((group, leaf));
+        }
+        self.made = abreast(next.len(), |at| self.make(next[at].0, next[at].1))?.into();
+        Ok(())
+    }
+
+    /// A chunk as it becomes.
+    fn make(&self, group: usize, leaf: usize) -> Result<Renewed, FormatError> {
+        let row_group = &self.footer.groups[group];
+        let bloom = self.extras[group][leaf].bloom.as_ref();
+        let order = |changed, change| {
+            let bloom_bytes = bloom.map(|range| bloom_size(&*self.source, range)).transpose()?;
+            Ok::<_, FormatError>(Order {
+                leaf: &self.footer.leaves[leaf],
+                chunk: &row_group.chunks[leaf],
+                rows: row_group.row_count(),
+                changed,
+                change,
+                bloom_bytes,
+                is_ordered: self.ordered.get(leaf).copied().unwrap_or(true)
+                    && self.footer.leaves[leaf].is_known(),
+            })
+        };
+        let source = &*self.source;
+        match &self.plans[group] {
+            GroupPlan::Erase(rows, doomed, means) => {
+                let doomed = doomed.get(leaf).and_then(Option::as_ref).ok_or(Malformed)?;
+                let order = order(rows, Change::Erase(doomed.level))?;
+                match means.get(leaf) {
+                    Some(Means::Splice(map)) => {
+                        let indexes = &self.extras[group][leaf].indexes;
+                        splice(source, (&order, doomed), map, indexes)
+                    }
+                    _ => Ok(rebuild(source, &order)?.into()),
+                }
+            }
+            GroupPlan::Drop(rows) => Ok(rebuild(source, &order(rows, Change::Drop)?)?.into()),
+            GroupPlan::Copy | GroupPlan::Omit => Err(Malformed.into()),
+        }
     }
 
     /// Lets a chunk that changed follow those before it.
@@ -364,12 +398,12 @@ impl Rewrite {
         }
         match &self.plans[at] {
             // Blanks stand where they stood, whatever the order of the values was.
-            GroupPlan::Erase(..) => fields.remove(group::SORTING),
+            GroupPlan::Erase(rows, ..) if !rows.is_empty() => fields.remove(group::SORTING),
             GroupPlan::Drop(rows) => {
                 let left = old.row_count().saturating_sub(rows.count());
                 fields.set_integer(group::NUM_ROWS, I64, left.cast_signed());
             }
-            GroupPlan::Copy | GroupPlan::Omit => {}
+            GroupPlan::Copy | GroupPlan::Erase(..) | GroupPlan::Omit => {}
         }
         Ok(fields.to_bytes())
     }

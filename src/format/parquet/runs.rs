@@ -39,6 +39,15 @@ impl Runs {
         self.0.get(at).is_some_and(|run| run.start < rows.end) && !rows.is_empty()
     }
 
+    /// Whether a row is among them, and where that ends: the first row after it of which it is not so.
+    pub(super) fn stretch(&self, row: u64) -> (bool, u64) {
+        match self.0.get(self.0.partition_point(|run| run.end <= row)) {
+            Some(run) if run.start <= row => (true, run.end),
+            Some(run) => (false, run.start),
+            None => (false, u64::MAX),
+        }
+    }
+
     /// Appends rows that are higher than all before.
     pub(super) fn push_all(&mut self, rows: Range<u64>) {
         match self.0.last_mut() {
@@ -105,6 +114,9 @@ mod tests {
             prop_assert_eq!(runs(&one).count(), one.len() as u64);
             for row in 0..60 {
                 prop_assert_eq!(runs(&one).contains(row), one.contains(&row));
+                let end = (row..=60).find(|next| one.contains(next) != one.contains(&row));
+                let stretch = (one.contains(&row), end.unwrap_or(u64::MAX));
+                prop_assert_eq!(runs(&one).stretch(row), stretch);
             }
         }
     }

@@ -11,8 +11,6 @@ use crate::format::{FormatError, Source};
 
 /// How much is read at once, in bytes.
 const BLOCK_BYTES: u64 = 1 << 20;
-/// A header is hardly ever longer.
-const USUAL_HEADER_BYTES: u64 = 256;
 
 /// A page that was not yet decompressed.
 pub(super) struct StoredPage {
@@ -58,12 +56,27 @@ pub(super) struct StoredPages<'a> {
 impl<'a> StoredPages<'a> {
     /// The pages of a chunk, which lies within the source.
     pub(super) fn new(source: &'a dyn Source, chunk: &Chunk) -> Self {
-        Self::within(source, chunk.pages.clone())
+        let Range { start, end } = chunk.pages;
+        Self { source, next: start, end, held: Bytes::new() }
     }
 
-    /// The pages of a stretch of the source, which lies within it.
-    pub(super) fn within(source: &'a dyn Source, bytes: Range<u64>) -> Self {
-        Self { source, next: bytes.start, end: bytes.end, held: Bytes::new() }
+    /// The one page that fills a stretch of the source, which lies within it.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`] where the source fails, or something else fills the stretch.
+    pub(super) fn one(
+        source: &'a dyn Source,
+        bytes: Range<u64>,
+    ) -> Result<StoredPage, FormatError> {
+        let length = usize::try_from(bytes.end - bytes.start)
+            .map_err(|_| FormatError::unreadable("a page is longer than memory"))?;
+        let held = source.read_alone(bytes.start, length)?;
+        let mut pages = Self { source, next: bytes.end, end: bytes.end, held };
+        match pages.next()? {
+            Some(page) if page.start == bytes.start && pages.left() == 0 => Ok(page),
+            _ => Err(FormatError::unreadable("a page of a column is not where it should be")),
+        }
     }
 
     /// Where the next page begins, in bytes from the start of the object.
@@ -109,7 +122,7 @@ impl<'a> StoredPages<'a> {
     }
 
     fn header(&mut self) -> Result<ParsedHeader, FormatError> {
-        for length in [USUAL_HEADER_BYTES, HEADER_BYTES[0], HEADER_BYTES[1]] {
+        for length in HEADER_BYTES {
             self.hold(length.min(self.left()))?;
             if let Some(header) = ParsedHeader::parse(&self.held)? {
                 return Ok(header);

@@ -1,20 +1,15 @@
 //! The entries of one column chunk, page by page: levels and typed values. It holds a page at a
 //! time.
-//!
-//! The pages are taken from the crate one by one and handed to its decoder through a queue, so that
-//! the source may be borrowed and each page header is checked before the crate acts on it.
 
-use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use parquet::column::page::{Page, PageMetadata, PageReader};
-use parquet::column::reader::{ColumnReader, get_column_reader};
-use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::column::page::{Page, PageReader as _};
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::reader::Length as _;
 use parquet::file::serialized_reader::SerializedPageReader;
 
+use super::decoder::{Batch, Decoder, reason};
 use super::footer::Chunk;
 use super::leaf::Leaf;
 use super::page::PageHeaders;
@@ -24,50 +19,83 @@ use super::value::Values;
 use super::window::Window;
 use crate::format::{FormatError, Source};
 
-/// How many rows are decoded at once, at most.
-const BATCH_ROWS: usize = 1024;
-
-/// Some entries of a column: as many levels of either kind, and a value for each present entry.
-pub(super) struct Batch {
-    pub(super) definitions: Vec<i16>,
-    pub(super) repetitions: Vec<i16>,
-    pub(super) values: Values,
+/// The pages of a column chunk, or some of them, decompressed one by one.
+pub(super) struct Pages<'a> {
+    window: Window<'a>,
+    headers: PageHeaders<'a>,
+    pages: SerializedPageReader<Window<'a>>,
 }
 
-impl Batch {
-    /// No entries of this column.
-    pub(super) fn new(leaf: &Leaf) -> Self {
-        let values = Values::new(leaf.descriptor.physical_type());
-        Self { definitions: Vec::new(), repetitions: Vec::new(), values }
+impl<'a> Pages<'a> {
+    /// All of a chunk, which lies within the source.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Unreadable`] where its codec cannot be decoded.
+    pub(super) fn all(
+        source: &'a dyn Source,
+        leaf: &Leaf,
+        chunk: &Chunk,
+    ) -> Result<Self, FormatError> {
+        let length = chunk.pages.end - chunk.pages.start;
+        Self::within(Window::new(source, chunk.pages.start, length), leaf, chunk)
     }
 
-    pub(super) fn clear(&mut self) {
-        self.definitions.clear();
-        self.repetitions.clear();
-        self.values.clear();
+    /// Those that hold a wanted row, and the dictionary before them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pages::all`].
+    pub(super) fn of(
+        column: ColumnChunk<'a>,
+        map: &PageMap,
+        wanted: &Runs,
+    ) -> Result<Self, FormatError> {
+        let mut parts = vec![map.dictionary.clone()];
+        for page in map.touched(wanted) {
+            match parts.last_mut() {
+                Some(last) if last.end == page.bytes.start => last.end = page.bytes.end,
+                _ => parts.push(page.bytes.clone()),
+            }
+        }
+        let window = Window::of_parts(column.source, &parts).paged();
+        Self::within(window, column.leaf, column.chunk)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.definitions.len()
+    fn within(window: Window<'a>, leaf: &Leaf, chunk: &Chunk) -> Result<Self, FormatError> {
+        let length = window.len();
+        let metadata = ColumnChunkMetaData::builder(Arc::clone(&leaf.descriptor))
+            .set_compression(chunk.codec)
+            .set_num_values(chunk.entries)
+            .set_data_page_offset(0)
+            .set_total_compressed_size(length.cast_signed())
+            .build();
+        let reader = Arc::new(window.clone());
+        let pages = metadata.and_then(|chunk| SerializedPageReader::new(reader, &chunk, 0, None));
+        let pages = pages.map_err(|error| window.failed(|| reason(&error)))?;
+        let headers = PageHeaders::new(window.clone());
+        Ok(Self { window, headers, pages })
     }
 
-    /// Keeps this many entries and values, and returns the others.
-    pub(super) fn split_off(&mut self, leaf: &Leaf, entries: usize, values: usize) -> Self {
-        let mut rest = Self::new(leaf);
-        rest.definitions = self.definitions.split_off(entries);
-        rest.repetitions = self.repetitions.split_off(entries);
-        rest.values.extend(&self.values, values..self.values.len());
-        self.values.truncate(values);
-        rest
+    /// The next page; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`] where it cannot be read or decompressed.
+    pub(super) fn next(&mut self) -> Result<Option<Page>, FormatError> {
+        // Each header is checked before the crate acts on it.
+        if self.headers.next()?.is_none() {
+            return Ok(None);
+        }
+        let page = self.pages.get_next_page();
+        page.map_err(|error| self.window.failed(|| reason(&error)))
     }
 }
 
 /// Decodes a column chunk.
 pub(super) struct ChunkStream<'a> {
-    window: Window<'a>,
-    headers: PageHeaders<'a>,
-    pages: SerializedPageReader<Window<'a>>,
-    decoder: Decoder<'a>,
+    pages: Pages<'a>,
+    decoder: Decoder,
 }
 
 impl<'a> ChunkStream<'a> {
@@ -78,31 +106,14 @@ impl<'a> ChunkStream<'a> {
     /// [`FormatError::Unreadable`] where its codec cannot be decoded.
     pub(super) fn new(
         source: &'a dyn Source,
-        leaf: &'a Leaf,
+        leaf: &Leaf,
         chunk: &Chunk,
     ) -> Result<Self, FormatError> {
-        Self::of_parts(source, leaf, (chunk, std::slice::from_ref(&chunk.pages)))
+        Ok(Self::of(Pages::all(source, leaf, chunk)?, leaf))
     }
 
-    /// The entries of some pages of a chunk, its dictionary first.
-    fn of_parts(
-        source: &'a dyn Source,
-        leaf: &'a Leaf,
-        (chunk, parts): (&Chunk, &[Range<u64>]),
-    ) -> Result<Self, FormatError> {
-        let window = Window::of_parts(source, parts);
-        let length = window.len();
-        let metadata = ColumnChunkMetaData::builder(Arc::clone(&leaf.descriptor))
-            .set_compression(chunk.codec)
-            .set_num_values(chunk.entries)
-            .set_data_page_offset(0)
-            .set_total_compressed_size(length.cast_signed())
-            .build();
-        let reader = Arc::new(window.clone());
-        let pages = metadata.and_then(|chunk| SerializedPageReader::new(reader, &chunk, 0, None));
-        let pages = pages.map_err(|error| undecodable(&window, &error))?;
-        let headers = PageHeaders::new(window.clone());
-        Ok(Self { window, headers, pages, decoder: Decoder::new(leaf, true) })
+    fn of(pages: Pages<'a>, leaf: &Leaf) -> Self {
+        Self { pages, decoder: Decoder::new(&leaf.descriptor, true) }
     }
 
     /// Puts the next entries into the batch, whole rows where a page holds them whole; `false` at
@@ -116,175 +127,11 @@ impl<'a> ChunkStream<'a> {
             if self.decoder.next(batch)? {
                 return Ok(true);
             }
-            if self.headers.next()?.is_none() {
-                return Ok(false);
-            }
-            let page = self.pages.get_next_page();
-            match page.map_err(|error| undecodable(&self.window, &error))? {
+            match self.pages.next()? {
                 Some(page) => self.decoder.push(page)?,
                 None => return Ok(false),
             }
         }
-    }
-}
-
-/// Decodes pages that are at hand, by the crate's typed readers.
-pub(super) struct Decoder<'a> {
-    leaf: &'a Leaf,
-    queue: Queue,
-    reader: ColumnReader,
-    started: bool,
-}
-
-impl<'a> Decoder<'a> {
-    /// A decoder without a page, which begins at the first entry of a chunk or later in it.
-    pub(super) fn new(leaf: &'a Leaf, is_first: bool) -> Self {
-        let queue = Queue::default();
-        let reader = get_column_reader(Arc::clone(&leaf.descriptor), Box::new(queue.clone()));
-        Self { leaf, queue, reader, started: !is_first }
-    }
-
-    /// Takes one more page.
-    ///
-    /// # Errors
-    ///
-    /// [`FormatError::Unreadable`] where it is a dictionary that cannot be believed.
-    pub(super) fn push(&self, page: Page) -> Result<(), FormatError> {
-        self.queue.push(believable(page)?);
-        Ok(())
-    }
-
-    /// Puts the next entries into the batch; `false` where the pages are at their end.
-    ///
-    /// # Errors
-    ///
-    /// [`FormatError::Unreadable`] where they cannot be decoded.
-    pub(super) fn next(&mut self, batch: &mut Batch) -> Result<bool, FormatError> {
-        batch.clear();
-        let levels = decode(&mut self.reader, batch)
-            .map_err(|error| FormatError::unreadable(reason(&error)))?;
-        if levels > 0 {
-            self.complete(batch, levels)?;
-        }
-        Ok(levels > 0)
-    }
-
-    /// Fills in the levels that a column without nulls or lists does not store, and checks the
-    /// others.
-    fn complete(&mut self, batch: &mut Batch, levels: usize) -> Result<(), FormatError> {
-        let column = &self.leaf.descriptor;
-        if column.max_def_level() == 0 {
-            batch.definitions.resize(levels, 0);
-        }
-        if column.max_rep_level() == 0 {
-            batch.repetitions.resize(levels, 0);
-        }
-        let within = |levels: &[i16], max: i16| levels.iter().all(|&at| (0..=max).contains(&at));
-        let present =
-            batch.definitions.iter().filter(|&&level| level == column.max_def_level()).count();
-        let sane = batch.definitions.len() == levels
-            && batch.repetitions.len() == levels
-            && within(&batch.definitions, column.max_def_level())
-            && within(&batch.repetitions, column.max_rep_level())
-            && batch.values.len() == present
-            && (self.started || batch.repetitions.first() == Some(&0));
-        self.started = true;
-        if sane {
-            Ok(())
-        } else {
-            Err(FormatError::unreadable("a column has levels that its schema does not have"))
-        }
-    }
-}
-
-/// Refuses a dictionary that announces more entries than its bytes can hold: the decoder makes room
-/// for them. A value takes a byte at least, but for the one value of a type without length.
-fn believable(page: Page) -> Result<Page, FormatError> {
-    match &page {
-        Page::DictionaryPage { buf, num_values, .. }
-            if *num_values as usize > buf.len().saturating_add(1) =>
-        {
-            Err(FormatError::unreadable("a dictionary announces more entries than it holds"))
-        }
-        _ => Ok(page),
-    }
-}
-
-/// The reason names no content: the crate's own message might.
-fn undecodable(window: &Window<'_>, error: &ParquetError) -> FormatError {
-    window.failed(|| reason(error))
-}
-
-fn reason(error: &ParquetError) -> String {
-    let kind = match error {
-        ParquetError::NYI(_) => "uses an encoding or codec that this version does not read",
-        ParquetError::EOF(_) => "ends early",
-        _ => "cannot be decoded",
-    };
-    format!("a column of the Parquet file {kind}")
-}
-
-/// Decodes entries of the pages in the queue; how many.
-fn decode(decoder: &mut ColumnReader, batch: &mut Batch) -> ParquetResult<usize> {
-    let definitions = Some(&mut batch.definitions);
-    let repetitions = Some(&mut batch.repetitions);
-    macro_rules! read {
-        ($(($reader:ident, $values:ident)),*) => {
-            match (decoder, &mut batch.values) {
-                $((ColumnReader::$reader(reader), Values::$values(values)) => {
-                    reader.read_records(BATCH_ROWS, definitions, repetitions, values)
-                })*
-                _ => Err(ParquetError::General("two types in one column".to_owned())),
-            }
-        };
-    }
-    let (_, _, levels) = read!(
-        (BoolColumnReader, Bool),
-        (Int32ColumnReader, Int32),
-        (Int64ColumnReader, Int64),
-        (Int96ColumnReader, Int96),
-        (FloatColumnReader, Float),
-        (DoubleColumnReader, Double),
-        (ByteArrayColumnReader, Bytes),
-        (FixedLenByteArrayColumnReader, Fixed)
-    )?;
-    Ok(levels)
-}
-
-/// Pages on their way to the decoder, which owns its end of the queue.
-#[derive(Clone, Default)]
-struct Queue(Arc<Mutex<VecDeque<Page>>>);
-
-impl Queue {
-    fn push(&self, page: Page) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(page);
-    }
-}
-
-impl Iterator for Queue {
-    type Item = ParquetResult<Page>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.get_next_page().transpose()
-    }
-}
-
-impl PageReader for Queue {
-    fn get_next_page(&mut self) -> ParquetResult<Option<Page>> {
-        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front())
-    }
-
-    fn peek_next_page(&mut self) -> ParquetResult<Option<PageMetadata>> {
-        Err(ParquetError::NYI("pages are not skipped here".to_owned()))
-    }
-
-    fn skip_next_page(&mut self) -> ParquetResult<()> {
-        Err(ParquetError::NYI("pages are not skipped here".to_owned()))
-    }
-
-    /// A row may go on in the next page; rows are counted from the levels, not by the decoder.
-    fn at_record_boundary(&mut self) -> ParquetResult<bool> {
-        Ok(false)
     }
 }
 
@@ -312,15 +159,44 @@ pub(super) struct RowCounter {
 }
 
 impl RowCounter {
-    fn all() -> Self {
+    /// All rows of a chunk, from its first.
+    pub(super) fn all() -> Self {
         Self { left: None, next: 0, last: 0, begun: 0, expected: None }
     }
 
-    fn of(rows: &Runs) -> Self {
+    /// These rows.
+    pub(super) fn of(rows: &Runs) -> Self {
         let mut left: Vec<_> = rows.iter().cloned().collect();
         left.reverse();
         let next = left.last().map_or(0, |run| run.start);
         Self { left: Some(left), next, last: next, begun: 0, expected: Some(rows.count()) }
+    }
+
+    /// Counts as many neighbouring rows as there are, at most so many and at least one.
+    pub(super) fn begin_some(&mut self, most: u64) -> Range<u64> {
+        let start = self.begin();
+        let end = match &self.left {
+            Some(left) => left.last().map_or(0, |run| run.end),
+            None => u64::MAX,
+        };
+        // Whether the row that comes next is the neighbour.
+        let goes_on = start.checked_add(1) == Some(self.next);
+        let more = if goes_on { (most - 1).min(end.saturating_sub(self.next)) } else { 0 };
+        if more > 0 {
+            self.begun += more - 1;
+            self.next += more - 1;
+            self.begin();
+        }
+        start..start.saturating_add(1 + more)
+    }
+
+    /// Whether as many rows were begun as there should be: those of the chunk, unless only some were to be.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Unreadable`] where there were more or fewer.
+    pub(super) fn check(&self, rows: u64) -> Result<(), FormatError> {
+        check_rows(self.begun, self.expected.unwrap_or(rows))
     }
 
     /// Counts a row; its number.
@@ -369,19 +245,25 @@ impl<'a> Entries<'a> {
     ///
     /// [`FormatError`] where the pages cannot be found or decoded.
     pub(super) fn within(column: ColumnChunk<'a>, wanted: &Runs) -> Result<Self, FormatError> {
-        let Ok(map) = PageMap::of(column, wanted)? else {
-            return Self::new(column.source, column.leaf, column.chunk);
-        };
-        let mut parts = vec![map.dictionary.clone()];
-        for page in map.touched(wanted) {
-            match parts.last_mut() {
-                Some(last) if last.end == page.bytes.start => last.end = page.bytes.end,
-                _ => parts.push(page.bytes.clone()),
-            }
+        match PageMap::of(column, wanted)? {
+            Ok(map) => Self::of_pages(column, &map, wanted),
+            Err(_) => Self::new(column.source, column.leaf, column.chunk),
         }
+    }
+
+    /// The entries of the pages that hold a wanted row.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError::Unreadable`] where its codec cannot be decoded.
+    pub(super) fn of_pages(
+        column: ColumnChunk<'a>,
+        map: &PageMap,
+        wanted: &Runs,
+    ) -> Result<Self, FormatError> {
         let rows = RowCounter::of(&map.rows_around(wanted));
-        let stream = ChunkStream::of_parts(column.source, column.leaf, (column.chunk, &parts))?;
-        Ok(Self::of(stream, column.leaf, rows))
+        let pages = Pages::of(column, map, wanted)?;
+        Ok(Self::of(ChunkStream::of(pages, column.leaf), column.leaf, rows))
     }
 
     fn of(stream: ChunkStream<'a>, leaf: &'a Leaf, rows: RowCounter) -> Self {
@@ -419,17 +301,6 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// The next entries at once, and what counts their rows: each that begins one has to be counted.
-    /// Not to be mixed with [`Entries::peek`].
-    ///
-    /// # Errors
-    ///
-    /// As [`ChunkStream::next`].
-    pub(super) fn next_batch(&mut self) -> Result<Option<(&Batch, &mut RowCounter)>, FormatError> {
-        let has_more = self.stream.next(&mut self.batch)?;
-        Ok(has_more.then_some((&self.batch, &mut self.rows)))
-    }
-
     /// The values that entries point into.
     pub(super) fn values(&self) -> &Values {
         &self.batch.values
@@ -442,7 +313,7 @@ impl<'a> Entries<'a> {
     ///
     /// [`FormatError::Unreadable`] where there were more or fewer.
     pub(super) fn finish(&self, rows: u64) -> Result<(), FormatError> {
-        check_rows(self.rows.begun, self.rows.expected.unwrap_or(rows))
+        self.rows.check(rows)
     }
 }
 

@@ -83,18 +83,14 @@ impl Values {
         each_type!(self, list => list.get(at).map_or(&[], |value| value.as_bytes()))
     }
 
-    /// Appends the bytes of some values, each after its length where that is not the type's.
-    pub(super) fn append_to(&self, range: std::ops::Range<usize>, bytes: &mut Vec<u8>) {
-        let is_variable = matches!(self, Self::Bytes(_));
-        each_type!(self, list => {
-            for value in list.get(range).unwrap_or_default() {
-                let value = value.as_bytes();
-                if is_variable {
-                    bytes.extend_from_slice(&(value.len() as u64).to_le_bytes());
-                }
-                bytes.extend_from_slice(value);
-            }
-        });
+    /// Shows the bytes of each value.
+    pub(super) fn each(&self, mut see: impl FnMut(&[u8])) {
+        each_type!(self, list => list.iter().for_each(|value| see(value.as_bytes())));
+    }
+
+    /// The values where they are integers of 32 bits; else none.
+    pub(super) fn codes(&self) -> &[i32] {
+        if let Self::Int32(codes) = self { codes } else { &[] }
     }
 
     /// A value as it is.

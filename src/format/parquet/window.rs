@@ -18,6 +18,8 @@ use crate::format::{FormatError, Source, SourceError};
 const BLOCK_BYTES: u64 = 1 << 20;
 /// The same where the reader jumps from page header to page header.
 const SPARSE_BLOCK_BYTES: u64 = 1 << 10;
+/// The same where whole pages are read here and there, each at once unless it is very long.
+const PAGED_BLOCK_BYTES: u64 = 4 << 20;
 
 /// Stretches of an object, one after another as if nothing lay between them; offsets count from the
 /// start of the first. Cloning it gives the same window.
@@ -28,6 +30,8 @@ pub(super) struct Window<'a> {
     parts: Arc<[(u64, Range<u64>)]>,
     length: u64,
     block_bytes: u64,
+    /// Whether the reader goes on somewhere else after a block.
+    is_jumping: bool,
     state: Arc<Mutex<State>>,
 }
 
@@ -53,12 +57,18 @@ impl<'a> Window<'a> {
             length += part.end - part.start;
         }
         let state = Arc::default();
-        Self { source, parts: placed.into(), length, block_bytes: BLOCK_BYTES, state }
+        let (parts, block_bytes) = (placed.into(), BLOCK_BYTES);
+        Self { source, parts, length, block_bytes, is_jumping: false, state }
     }
 
     /// The same bytes for a reader who wants few of them here and there.
     pub(super) fn sparse(self) -> Self {
-        Self { block_bytes: SPARSE_BLOCK_BYTES, ..self }
+        Self { block_bytes: SPARSE_BLOCK_BYTES, is_jumping: true, ..self }
+    }
+
+    /// The same bytes for a reader of whole pages, of which each stretch is one or a few.
+    pub(super) fn paged(self) -> Self {
+        Self { block_bytes: PAGED_BLOCK_BYTES, is_jumping: true, ..self }
     }
 
     /// Up to `length` bytes from `offset` on, fewer at the end of a stretch.
@@ -78,7 +88,11 @@ impl<'a> Window<'a> {
         }
         let ahead = length.max(self.block_bytes).min(left);
         let ahead = usize::try_from(ahead).map_err(|_| too_long())?;
-        match self.source.read_at(place, ahead) {
+        let read = match self.is_jumping {
+            true => self.source.read_alone(place, ahead),
+            false => self.source.read_at(place, ahead),
+        };
+        match read {
             Ok(bytes) => state.block = (offset, bytes),
             Err(error) => {
                 state.failure = Some(error);

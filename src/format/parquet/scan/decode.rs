@@ -8,10 +8,10 @@ use bytes::Bytes;
 use parquet::basic::{Compression, Encoding};
 use parquet::column::page::Page;
 
+use super::super::decoder::{Batch, Decoder};
 use super::super::hybrid::Hybrid;
 use super::super::page::PageKind;
 use super::super::stored::StoredPage;
-use super::super::stream::{Batch, Decoder};
 use super::super::unpack::{Plain, Unpacker};
 use super::super::value::Value;
 use super::column::{Column, Findings, Namer, Names, Shape, take};
@@ -111,7 +111,7 @@ enum Values<'c> {
 
 /// A page with the crate's decoder.
 struct Typed<'c> {
-    decoder: Decoder<'c>,
+    decoder: Decoder,
     batch: Batch,
     namer: Namer<'c>,
 }
@@ -183,7 +183,7 @@ impl<'c> Job<'c> {
         (plain, levels): (Plain, Levels),
         scratch: &mut Scratch,
     ) -> Result<PageDecoder<'c>, FormatError> {
-        let decoder = Decoder::new(self.column.leaf, self.is_first);
+        let decoder = Decoder::new(&self.column.leaf.descriptor, self.is_first);
         if let Some(dictionary) = &self.dictionary {
             let page = &dictionary.page;
             let buf = shared(scratch.unpacker.unpack(self.codec, page)?);

@@ -15,9 +15,9 @@ use super::super::runs::Runs;
 use super::super::stream::Entries;
 use super::super::thrift::{Malformed, STRUCT, Struct};
 use super::limits::{Limits, Loss, Order};
-use super::{Splice, header_at, statistics};
+use super::{Splice, statistics};
 use crate::domain::edit::Segment;
-use crate::format::{FormatError, Source};
+use crate::format::FormatError;
 
 /// The fields that hold the inner header of a data page, and in it the field of its statistics.
 const PLACES: [(i16, i16); 2] = [(header::DATA, 5), (header::DATA_V2, 8)];
@@ -73,18 +73,12 @@ enum Body {
 
 impl Told {
     /// A page of the old file, if there are statistics in its header.
-    fn old(
-        source: &dyn Source,
-        page: &Range<u64>,
-        found: &PageHeader,
-    ) -> Result<Option<Self>, FormatError> {
+    fn old(page: &Range<u64>, found: &PageHeader) -> Option<Self> {
         if !matches!(found.kind, PageKind::Data { has_statistics: true, .. }) {
-            return Ok(None);
+            return None;
         }
-        let start = page.start + found.start;
-        let length = usize::try_from(found.header_bytes).map_err(|_| Malformed)?;
-        let header = source.read_at(start, length)?;
-        Ok(Some(Self { header, body: Body::Old(start + found.header_bytes..page.end) }))
+        let body = Body::Old(page.start + found.header_bytes..page.end);
+        Some(Self { header: found.raw.clone(), body })
     }
 
     /// A page that was written anew, if there are statistics in its header.
@@ -193,11 +187,8 @@ impl Splice<'_> {
         if let Some([Segment::Bytes(page), ..]) = self.renewed.get(&at).map(Vec::as_slice) {
             return Told::new(page);
         }
-        let bytes = &self.map.pages[at].bytes;
-        match header_at(self.source, bytes)? {
-            Some(found) => Told::old(self.source, bytes, &found),
-            None => Ok(None),
-        }
+        let page = &self.map.pages[at];
+        Ok(Told::old(&page.bytes, &*page.header(self.source)?))
     }
 
     /// Whether the ends that tell of a value that went are values that some rows are left with: of a column

@@ -13,9 +13,6 @@ use super::page::{Writer, sealed};
 use super::values::{self, Kind, Values};
 use crate::format::FormatError;
 
-/// Of so few values, comparing one after another is the quicker way.
-const FEW_VALUES: usize = 8;
-
 /// Fields of `DictionaryPageHeader`.
 const ENTRIES: i16 = 1;
 const IS_SORTED: i16 = 3;
@@ -111,18 +108,15 @@ impl Dictionary {
         Ok(())
     }
 
-    /// The codes of entries that hold one of these values and that no value was seen to refer to.
-    pub(super) fn suspects(&self, lost: &[Vec<u8>], empty: &[u8]) -> Vec<u32> {
+    /// The codes of entries that hold a sought value and that no value was seen to refer to.
+    pub(super) fn suspects(&self, is_sought: impl Fn(&[u8]) -> bool) -> Vec<u32> {
         let unused = (0..self.entries.len()).filter(|&at| !self.used[at]);
-        let at = |at: usize| (self.entries.get(at), at as u32);
-        let sought: HashSet<&[u8]> = lost.iter().map(Vec::as_slice).collect();
-        let few: Vec<&[u8]> = sought.iter().copied().take(FEW_VALUES + 1).collect();
-        let is_sought = |value: &[u8]| match few.len() {
-            ..=FEW_VALUES => few.contains(&value),
-            _ => sought.contains(value),
-        };
-        let suspects = unused.map(at).filter(|(value, _)| is_sought(value) && *value != empty);
-        suspects.map(|(_, code)| code).collect()
+        unused.filter(|&at| is_sought(self.entries.get(at))).map(|at| at as u32).collect()
+    }
+
+    /// What entries hold.
+    pub(super) fn values(&self, codes: &[u32]) -> impl Iterator<Item = &[u8]> {
+        codes.iter().map(|&code| self.entries.get(code as usize))
     }
 
     /// Those of the codes that still no value was seen to refer to.

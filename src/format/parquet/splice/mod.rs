@@ -9,6 +9,7 @@
 //! | `pack` | codecs |
 //! | `dictionary` | entries, and which of them nobody needs any more |
 //! | `limits`, `statistics`, `index` | lowest and highest values, and who tells them |
+//! | `scrub` | entries of a dictionary that nobody refers to |
 //! | `bystanders` | pages without a changed row that tell of an erased value |
 //!
 //! The values are read and written by code of its own, not by the crate's: what it makes is compared
@@ -21,6 +22,7 @@ mod index;
 mod limits;
 mod pack;
 mod page;
+mod scrub;
 mod statistics;
 mod values;
 
@@ -36,20 +38,22 @@ use self::index::ColumnIndex;
 use self::limits::{Limits, Loss, Order};
 use self::pack::Packer;
 use self::page::{Balance, Task, Touched, Writer};
-use self::values::{Kind, PLAIN_DICTIONARY, RLE_DICTIONARY};
+use self::scrub::is_coded;
+pub(super) use self::scrub::keeps_lost;
+use self::values::Kind;
 use super::footer::{chunk, column};
 use super::leaf::{Leaf, Level};
 use super::levels::{Layout, MOST_ENTRIES};
-use super::page::{PageHeader, PageHeaders, PageKind};
+use super::page::PageKind;
 use super::pages::{ColumnChunk, PageMap};
 use super::rebuild;
 use super::rebuilt::{LAST_KNOWN, Renewed, bloom_bytes};
 use super::runs::Runs;
-use super::stored::{StoredPage, StoredPages};
+use super::stored::StoredPages;
 use super::stream::Entries;
+use super::survey::Doomed;
 use super::thrift::{I64, LIST, Malformed, STRUCT, Struct, list, number, signed};
 use super::value::empty_bytes;
-use super::window::Window;
 use crate::domain::edit::Segment;
 use crate::format::{FormatError, Source};
 
@@ -69,24 +73,20 @@ pub(super) fn obstacle(
     }
     let kind = kind_of(column.leaf);
     for place in map.touched(changed) {
-        let header = header_at(column.source, &place.bytes)?;
-        let Some(PageKind::Data { second, entries, encoding, .. }) =
-            header.as_ref().map(|it| it.kind)
-        else {
+        let header = place.header(column.source)?;
+        let PageKind::Data { second, entries, encoding, .. } = header.kind else {
             return Ok(Some("a page is not where it should be"));
         };
         if !kind.knows(encoding) {
             return Ok(Some("it has an encoding that this version does not write"));
         }
-        let is_coded = matches!(encoding, PLAIN_DICTIONARY | RLE_DICTIONARY);
-        if is_coded && map.dictionary.is_empty() {
+        if is_coded(encoding) && map.dictionary.is_empty() {
             return Ok(Some("its dictionary is missing"));
         }
         if entries > MOST_ENTRIES as u64 {
             return Ok(Some("a page has more than 2^26 entries"));
         }
-        let encodings = header.map(|it| it.content.level_encodings).unwrap_or_default();
-        if !second && !Layout::knows(column.leaf, encodings) {
+        if !second && !Layout::knows(column.leaf, header.content.level_encodings) {
             return Ok(Some("its levels have an encoding that this version does not write"));
         }
     }
@@ -97,27 +97,28 @@ fn kind_of(leaf: &Leaf) -> Kind {
     Kind::of(leaf.descriptor.physical_type(), leaf.descriptor.type_length())
 }
 
-/// The chunk as it becomes. What lies below the level is taken out of the changed rows; `indexes` are
-/// where its column index and its offset index stand.
+/// The chunk as it becomes. What lies below the level is taken out of the changed rows, of which there may
+/// be none, and lost values that nobody refers to out of the dictionary; `indexes` are where its column
+/// index and its offset index stand.
 ///
 /// # Errors
 ///
 /// [`FormatError`] where a page with a changed row cannot be read.
 pub(super) fn splice(
     source: &dyn Source,
-    (order, level): (&rebuild::Order<'_>, Level),
+    (order, doomed): (&rebuild::Order<'_>, &Doomed),
     map: &PageMap,
     indexes: &[Option<Range<u64>>; 2],
 ) -> Result<Renewed, FormatError> {
     let column = Struct::parse(&order.chunk.raw)?;
     let metadata = column.structure(column::METADATA)?.ok_or(Malformed)?;
-    let mut splice = Splice::new(source, (order, level), map, &metadata)?;
+    let mut splice = Splice::new(source, (order, doomed.level), map, &metadata)?;
     splice.read_column_index(indexes[0].as_ref())?;
     let is_touched = |at: &usize| order.changed.touches(&map.pages[*at].rows);
     (0..map.pages.len()).filter(is_touched).try_for_each(|at| splice.touch(at))?;
+    splice.scrub(&doomed.lost)?;
     splice.silence()?;
     splice.lay_out();
-    splice.scrub()?;
     splice.finish(&metadata, indexes[1].as_ref())
 }
 
@@ -163,11 +164,8 @@ struct Watch {
 
 impl Watch {
     fn note(&mut self, order: Order, touched: &Touched, dictionary: Option<&Dictionary>) {
+        self.note_lost(order, &touched.lost);
         if let Some(before) = &self.before {
-            for value in &touched.lost {
-                let told = before.tell_of(order, value);
-                self.is_told = [self.is_told[0] || told[0], self.is_told[1] || told[1]];
-            }
             for end in 0..2 {
                 if self.is_told[end] && !self.is_held[end] {
                     self.is_held[end] = touched.left.holds(&before.ends[end], dictionary);
@@ -181,6 +179,15 @@ impl Watch {
             (None, Some(page)) => Some(page.clone()),
             (left, None) => left,
         });
+    }
+
+    /// Notes values that went, and that nobody was seen to hold.
+    fn note_lost(&mut self, order: Order, lost: &[Vec<u8>]) {
+        let Some(before) = &self.before else { return };
+        for value in lost {
+            let told = before.tell_of(order, value);
+            self.is_told = [self.is_told[0] || told[0], self.is_told[1] || told[1]];
+        }
     }
 
     /// Whether every limit that may tell of a value that went tells of another.
@@ -209,7 +216,7 @@ impl<'a> Splice<'a> {
         let dictionary = match &map.dictionary {
             range if range.is_empty() => None,
             range => {
-                let page = page_at(source, range.clone())?;
+                let page = StoredPages::one(source, range.clone())?;
                 let how = (kind, order.chunk.codec);
                 Some(Dictionary::new(page, how, &mut writer.unpacker)?)
             }
@@ -270,7 +277,7 @@ impl<'a> Splice<'a> {
 
     fn touch(&mut self, at: usize) -> Result<(), FormatError> {
         let place = &self.map.pages[at];
-        let page = page_at(self.source, place.bytes.clone())?;
+        let page = StoredPages::one(self.source, place.bytes.clone())?;
         let what = (&page, &place.rows);
         let touched = page::edit(&self.task, what, &mut self.dictionary, &mut self.writer)?;
         self.note_limits(at, &touched);
@@ -301,45 +308,6 @@ impl<'a> Splice<'a> {
         if taken.is_none() {
             self.column_index = None;
         }
-    }
-
-    /// Takes entries out of the dictionary that no value refers to any more. The other pages are looked
-    /// at until none of them can be one.
-    fn scrub(&mut self) -> Result<(), FormatError> {
-        let Some(dictionary) = &mut self.dictionary else { return Ok(()) };
-        let lost: Vec<Vec<u8>> = self.lost.iter().cloned().collect();
-        let mut suspects = dictionary.suspects(&lost, &self.task.empty);
-        let mut is_complete = true;
-        for place in &self.map.pages {
-            if suspects.is_empty() {
-                return Ok(());
-            }
-            let header = header_at(self.source, &place.bytes)?.ok_or_else(no_page)?;
-            let PageKind::Data { entries, encoding, .. } = header.kind else {
-                return Err(no_page());
-            };
-            let is_coded = matches!(encoding, PLAIN_DICTIONARY | RLE_DICTIONARY);
-            is_complete &= is_coded;
-            if !is_coded || self.order.changed.touches(&place.rows) {
-                continue;
-            }
-            let page = page_at(self.source, place.bytes.clone())?;
-            let plain = self.writer.unpacker.unpack(self.writer.codec, &page)?;
-            let bytes = plain.bytes();
-            let layout = Layout::of(self.task.leaf, &page, bytes)?;
-            let count = layout.present(bytes, entries)?;
-            if let Some((&width, packed)) = bytes.get(layout.values..).and_then(<[u8]>::split_first)
-            {
-                dictionary.note(&values::codes(packed, usize::from(width), count)?)?;
-            } else if count > 0 {
-                return Err(no_page());
-            }
-            self.writer.unpacker.reclaim(plain);
-            suspects = dictionary.unused(&suspects);
-        }
-        dictionary.scrub(&suspects, &self.task.empty);
-        self.knows_all = is_complete;
-        Ok(())
     }
 
     /// The limits of all values that are left, if they are known.
@@ -495,18 +463,6 @@ fn empty_value(leaf: &Leaf, kind: Kind) -> Vec<u8> {
         Kind::Fixed { width, .. } => vec![0; width],
         Kind::Variable => empty_bytes(&leaf.descriptor),
     }
-}
-
-fn header_at(source: &dyn Source, bytes: &Range<u64>) -> Result<Option<PageHeader>, FormatError> {
-    let window = Window::new(source, bytes.start, bytes.end - bytes.start);
-    PageHeaders::new(window.sparse()).next()
-}
-
-fn page_at(source: &dyn Source, bytes: Range<u64>) -> Result<StoredPage, FormatError> {
-    let length = bytes.end - bytes.start;
-    let page = StoredPages::within(source, bytes).next()?.ok_or_else(no_page)?;
-    let whole = (page.header.len() + page.body.len()) as u64;
-    if whole == length { Ok(page) } else { Err(no_page()) }
 }
 
 fn no_page() -> FormatError {

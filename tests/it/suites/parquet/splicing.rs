@@ -439,6 +439,43 @@ fn no_other_page_tells_of_an_erased_value() {
     }
 }
 
+/// G16: a writer may give one dictionary to all row groups, and tell the limits of all its entries: an erased
+/// value goes from row groups without an erased row, where no row refers to it.
+#[test]
+fn no_other_dictionary_keeps_an_erased_value() {
+    let ids = |from: usize| (from..from + 8).map(|at| format!("u{at}")).collect::<Vec<_>>();
+    let names = [vec!["AAAAAAAA"], vec!["BBBBBBBB"; 7]].concat();
+    let (one, two, three) = (ids(0), ids(8), ids(16));
+    let schema = "message m { required binary id (UTF8); required binary name (UTF8); }";
+    for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+        let properties = plain()
+            .set_writer_version(version)
+            .set_statistics_enabled(EnabledStatistics::Page)
+            .set_write_page_header_statistics(true)
+            .set_bloom_filter_enabled(true);
+        let groups: Vec<_> = [&one, &two, &three]
+            .map(|ids| vec![Column::required(ids), Column::required(&names)])
+            .into();
+        let honest = file(schema, properties, &groups);
+        // In the second row group the first row comes to hold what the others do: a code is changed.
+        let places: Vec<usize> = memchr::memmem::find_iter(&honest, &[1, 3, 0xfe]).collect();
+        assert_eq!(places.len(), 3, "{version:?}");
+        let mut old = honest.to_vec();
+        old[places[1] + 2] = 0xff;
+        let old = Bytes::from(old);
+        assert_ne!(read_all(&old), read_all(&honest));
+        let whom = [digest("u0", TEXT), digest("u16", TEXT)];
+        let done = blank(&old, &fields(&["id"], TEXT), whom, everything()).expect("readable");
+        assert_eq!(done.way, Way::Pages);
+        let (extents, rows) = ((done.before.clone(), done.after.clone()), done.blanked.clone());
+        let new = apply(&old, done.edit.expect("an edit")).expect("an edit that succeeds");
+        assert_true(&new);
+        assert_prints(&old, &new, (&extents.0, &extents.1), &rows.expect("two rows"));
+        assert_blanked(&old, &new, &BTreeSet::from([0, 16]));
+        assert!(!contains(&new, b"AAAAAAAA"), "{version:?}");
+    }
+}
+
 /// Readers that keep a dictionary as it is take its entries to differ from one another.
 #[test]
 fn entries_of_a_scrubbed_dictionary_differ() {
