@@ -22,10 +22,14 @@ use crate::metastore::embedded::Embedded;
 use crate::metastore::postgres::{Postgres, PostgresSettings};
 use crate::metastore::{MetastoreError, MetastoreErrorKind};
 
+mod disk;
+mod examine;
+
 pub use crate::clock::Clock;
 pub use crate::lake::Estate;
 pub use crate::ledger::{Ledger, PlanListing, PlanState, Rendering};
 pub use crate::metastore::{Metastore, MetastoreSize};
+pub use examine::{Examined, Examiner, PlaceKind};
 
 /// A store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -185,7 +189,14 @@ pub async fn existing_metastore(
     settings: &MetastoreSettings,
     key: &DigestKey,
 ) -> Result<Arc<dyn Metastore>, WireError> {
-    let opened = match settings {
+    existing(settings, key).await.map_err(|source| unusable(settings, source))
+}
+
+async fn existing(
+    settings: &MetastoreSettings,
+    key: &DigestKey,
+) -> Result<Arc<dyn Metastore>, MetastoreError> {
+    let metastore = match settings {
         MetastoreSettings::Embedded(folder) if !Embedded::exists(folder) => {
             let message = "there is none: name another, or run `lacuna index`";
             Err(MetastoreError::new(MetastoreErrorKind::Other, message))
@@ -197,8 +208,9 @@ pub async fn existing_metastore(
             database(settings).map(|index| Arc::new(index) as Arc<dyn Metastore>)
         }
         MetastoreSettings::DynamoDb(settings) => Ok(dynamodb(settings).await),
-    };
-    bound(opened, settings, key).await
+    }?;
+    metastore.bind(&key.check_value()).await?;
+    Ok(metastore)
 }
 
 async fn bound(

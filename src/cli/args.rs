@@ -72,6 +72,14 @@ pub(super) enum Command {
     /// Makes a small lake of invented people and runs the whole story on it
     #[command(after_help = "Example:\n  lacuna demo --dir lacuna-demo")]
     Demo(Demo),
+    /// Examines lake, ledger and index, and names the remedy of what it finds
+    ///
+    /// Permissions, versioning, locks, lifecycle, replication, conditional writes, clocks, free disk. It
+    /// writes scratch objects whose names begin with .lacuna-probe-doctor-, and removes them.
+    #[command(
+        after_help = "Examples:\n  lacuna doctor\n  lacuna doctor reviews --read-only --json"
+    )]
+    Doctor(Doctor),
     /// Brings the index in step with the lake; incremental, resumable
     #[command(after_help = "Examples:\n  lacuna index\n  lacuna index reviews --full\n  \
                       lacuna index --inventory s3://reports/lake/daily/2026-05-01T01-00Z/manifest.json")]
@@ -153,6 +161,16 @@ pub(super) struct Demo {
     /// Where; must not exist yet
     #[arg(long, value_name = "DIR", default_value = "lacuna-demo")]
     pub dir: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Doctor {
+    /// The datasets [default: all]
+    #[arg(value_name = "DATASET")]
+    pub datasets: Vec<String>,
+    /// Writes nothing to lake, ledger and tables; what takes writing to find out is told as unknown
+    #[arg(long)]
+    pub read_only: bool,
 }
 
 #[derive(Args, Debug)]

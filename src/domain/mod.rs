@@ -7,6 +7,7 @@ pub mod dataset;
 pub mod decision;
 pub mod edit;
 pub mod field;
+pub mod finding;
 pub mod identifier;
 pub mod journal;
 pub mod landmark;

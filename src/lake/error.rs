@@ -12,6 +12,7 @@ pub struct LakeError {
     kind: LakeErrorKind,
     key: Option<ObjectKey>,
     message: String,
+    permission: Option<&'static str>,
     source: Option<Source>,
 }
 
@@ -44,7 +45,7 @@ pub enum LakeErrorKind {
 impl LakeError {
     /// An error of this kind. The message says what was attempted and what happened, lower case.
     pub fn new(kind: LakeErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, key: None, message: message.into(), source: None }
+        Self { kind, key: None, message: message.into(), permission: None, source: None }
     }
 
     /// An error about an object: `message` follows the key.
@@ -57,6 +58,18 @@ impl LakeError {
     pub fn caused_by(mut self, source: impl Into<Source>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The same error, for want of this permission: `s3:GetObject`.
+    #[must_use]
+    pub fn lacking(mut self, permission: &'static str) -> Self {
+        self.permission = Some(permission);
+        self
+    }
+
+    /// The permission that is missing, where the store says that one is.
+    pub fn permission(&self) -> Option<&'static str> {
+        self.permission
     }
 
     /// The object it is about, where it is about one.

@@ -19,6 +19,7 @@ pub mod count;
 pub mod directory;
 pub mod document;
 pub mod error;
+pub(crate) mod examine;
 pub mod fault;
 pub mod limit;
 pub mod memory;

@@ -35,6 +35,20 @@ pub async fn ensure_conditional_writes(
     if lake.capabilities().await?.conditions == Conditions::Own {
         return Ok(());
     }
+    try_conditional_writes(lake, prefix, run).await
+}
+
+/// The same, also where the lake itself sees to the conditions: it shows that writing and deleting work
+/// at all.
+///
+/// # Errors
+///
+/// As [`prove_conditional_writes`].
+pub async fn try_conditional_writes(
+    lake: &dyn Lake,
+    prefix: &[u8],
+    run: &str,
+) -> Result<(), LakeError> {
     let name = format!("{PROBE_PREFIX}{run}");
     let scratch = ObjectKey::new([prefix, name.as_bytes()].concat());
     remove(lake, &scratch).await?;

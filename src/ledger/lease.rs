@@ -172,6 +172,13 @@ impl Ledger {
         ))
     }
 
+    /// Who holds the lease at the moment, for which plan, and until when at least.
+    pub(super) async fn holder(&self) -> Result<Option<(Holder, PlanId, Timestamp)>, LedgerError> {
+        let document = self.lease_document().await?.map(|(_, document)| document);
+        let in_force = document.filter(|it| !it.released && it.expires_at > self.clock.now());
+        Ok(in_force.map(|it| (it.holder, it.run, it.expires_at)))
+    }
+
     async fn lease_document(&self) -> Result<Option<(ObjectVersion, LeaseDocument)>, LedgerError> {
         match self.read(LEASE_NAME).await? {
             Some((object, bytes)) => Ok(Some((object, self.parse(LEASE_NAME, &bytes)?))),

@@ -35,6 +35,7 @@ use crate::lake::{
 mod decisions;
 mod error;
 mod evidence;
+mod examine;
 mod journal;
 mod lease;
 mod leftovers;

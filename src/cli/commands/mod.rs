@@ -19,6 +19,7 @@ mod certificate;
 mod completions;
 mod demo;
 mod digest;
+mod doctor;
 mod erase;
 mod find;
 mod index;
@@ -83,6 +84,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Answer, Failure
     match command {
         Command::Init(arguments) => init::run(context, &arguments),
         Command::Demo(arguments) => demo::run(context, &arguments).await,
+        Command::Doctor(arguments) => doctor::run(context, &arguments).await,
         Command::Index(arguments) => index::run(context, &arguments).await,
         Command::Status => status::run(context).await,
         Command::Plan(arguments) => plan::run(context, &arguments).await,

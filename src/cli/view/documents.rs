@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::domain::Timestamp;
 use crate::domain::coverage::Coverage;
 use crate::domain::dataset::DatasetName;
+use crate::domain::finding::Severity;
 use crate::domain::identifier::{IdentifierDigest, Namespace};
 use crate::domain::journal::{Outcome, Retained};
 use crate::domain::object::{ObjectKey, VersionId};
@@ -18,7 +19,7 @@ use crate::index::IndexReport;
 use crate::index::check::CheckReport;
 use crate::index::copy::CopyReport;
 use crate::vacuum::VacuumReport;
-use crate::wire::PlanState;
+use crate::wire::{Examined, PlanState};
 
 /// The schema of [`Failed`].
 pub(in crate::cli) const FAILED: &str = "lacuna.cli.error.v1";
@@ -31,6 +32,8 @@ pub(in crate::cli) const DEMO: &str = "lacuna.cli.demo.v1";
 /// The schema of [`Digest`].
 pub(in crate::cli) const DIGEST: &str = "lacuna.cli.digest.v1";
 
+/// The schema of [`Doctor`].
+pub(in crate::cli) const DOCTOR: &str = "lacuna.cli.doctor.v1";
 /// The schema of [`Index`].
 pub(in crate::cli) const INDEX: &str = "lacuna.cli.index.v1";
 /// The schema of [`Erase`].
@@ -111,6 +114,44 @@ pub(in crate::cli) struct Found {
     pub object: ObjectKey,
     pub version: VersionId,
     pub rows: RowSet,
+}
+
+/// What an examination found, place by place.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Doctor {
+    pub schema: &'static str,
+    pub configuration: String,
+    /// Whether nothing was to be written.
+    pub is_read_only: bool,
+    pub counts: FindingCounts,
+    pub places: Vec<Examined>,
+}
+
+/// How many findings there are of each severity.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(in crate::cli) struct FindingCounts {
+    pub problem: u64,
+    pub unknown: u64,
+    pub warning: u64,
+    pub note: u64,
+    pub ok: u64,
+}
+
+impl FindingCounts {
+    /// Those of these places.
+    pub fn of(places: &[Examined]) -> Self {
+        let mut counts = Self::default();
+        for finding in places.iter().flat_map(|place| &place.findings) {
+            *match finding.severity {
+                Severity::Problem => &mut counts.problem,
+                Severity::Unknown => &mut counts.unknown,
+                Severity::Warning => &mut counts.warning,
+                Severity::Note => &mut counts.note,
+                Severity::Ok => &mut counts.ok,
+            } += 1;
+        }
+        counts
+    }
 }
 
 /// What a run of indexing did, dataset by dataset.

@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 
 pub(super) mod documents;
+pub(super) mod findings;
 pub(super) mod human;
 pub(super) mod progress;
 

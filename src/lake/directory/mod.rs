@@ -16,6 +16,7 @@
 
 mod attributes;
 mod commit;
+mod examine;
 mod path;
 mod staging;
 mod system;
@@ -34,6 +35,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 
 use self::attributes::Inode;
+pub use self::examine::OF_FOLDER;
 use self::path::Place;
 use self::staging::{Temporary, stage};
 use self::walk::Walk;

@@ -42,7 +42,15 @@ impl Call<'_> {
         let Some(status) = status(&error) else { return self.unanswered(error) };
         let kind = kind(status, error.code(), error.message());
         let text = self.describe(status, kind, error.code(), error.message());
-        self.error(kind, &text)
+        let is_permission =
+            kind == LakeErrorKind::Denied && remedy(kind, status, error.code()).is_none();
+        let told = self.error(kind, &text);
+        // What follows the name of the permission is for people.
+        let name = self.permission.split(' ').next().filter(|_| is_permission);
+        match name {
+            Some(name) => told.lacking(name),
+            None => told,
+        }
     }
 
     fn unanswered<E: Failure>(self, error: SdkError<E, HttpResponse>) -> LakeError {

@@ -29,6 +29,7 @@ mod connect;
 mod delete;
 mod encode;
 mod error;
+mod examine;
 mod gather;
 mod list;
 mod lock;
@@ -45,6 +46,7 @@ pub use connect::S3Settings;
 pub use connect::SINGLE_WRITE_LIMIT_BYTES;
 use encode::ListingEncoding;
 use error::{Call, On};
+pub use examine::{BucketFacts, OF_BUCKET, OF_PREFIX};
 pub use parts::PART_MIN_BYTES;
 
 /// The user metadata that names the operation which wrote an object.

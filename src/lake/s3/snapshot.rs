@@ -130,7 +130,8 @@ impl Bucket {
         };
         let (tags, access) = (tags?, access?);
         if tags == Tags::Denied {
-            let text = "its tags cannot be seen and would be lost: it takes s3:GetObjectTagging";
+            let text = "its tags cannot be seen and would be lost: it takes s3:GetObjectTagging, \
+                        and of versions s3:GetObjectVersionTagging";
             return Err(LakeError::about(LakeErrorKind::Denied, &base.key, text));
         }
         if head.missing_meta().is_some_and(|count| count > 0) {
@@ -223,7 +224,7 @@ impl Snapshot {
                 carried.extend(named);
             }
             Tags::Denied => {
-                let note = "not shown: it takes s3:GetObjectTagging";
+                let note = "not shown: it takes s3:GetObjectTagging or s3:GetObjectVersionTagging";
                 carried.insert("tags".to_owned(), note.to_owned());
             }
         }
@@ -234,7 +235,7 @@ impl Snapshot {
                 carried.extend(grants.iter().map(named));
             }
             Access::Denied => {
-                let note = "not shown: it takes s3:GetObjectAcl";
+                let note = "not shown: it takes s3:GetObjectAcl or s3:GetObjectVersionAcl";
                 carried.insert("acl".to_owned(), note.to_owned());
             }
         }

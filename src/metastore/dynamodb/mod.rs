@@ -64,6 +64,7 @@ use crate::metastore::packing::subject::digest_of;
 mod about;
 mod catalogue;
 mod client;
+mod examine;
 mod failure;
 mod find;
 mod item;

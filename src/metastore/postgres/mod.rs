@@ -29,6 +29,7 @@ use crate::domain::posting::{Posting, ScannedObject};
 
 mod catalogue;
 mod connect;
+mod examine;
 mod failure;
 mod lock;
 mod lookup;

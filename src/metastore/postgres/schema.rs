@@ -40,6 +40,26 @@ impl Work for Migrate {
     }
 }
 
+/// How the tables stand to this program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// There are none.
+    Missing,
+    /// They were made by an older one.
+    Behind,
+    /// They are as it makes them.
+    Current,
+}
+
+/// How the tables stand to this program; an error where a newer one made them.
+pub(super) async fn standing(session: &Session) -> Attempt<Standing> {
+    Ok(match version(session).await? {
+        0 => Standing::Missing,
+        version if version < MIGRATIONS.len() => Standing::Behind,
+        _ => Standing::Current,
+    })
+}
+
 /// How many migrations the tables have seen; at most as many as there are.
 async fn version(session: &Session) -> Attempt<usize> {
     // Not `to_regclass`, which may remember from before that there was no such table.

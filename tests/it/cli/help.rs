@@ -3,6 +3,7 @@ use super::run;
 const COMMANDS: &[&str] = &[
     "init",
     "demo",
+    "doctor",
     "index",
     "status",
     "find",

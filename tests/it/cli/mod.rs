@@ -1,5 +1,6 @@
 //! The command line as people and scripts meet it: what it prints, where, and how it ends.
 
+mod doctor;
 mod flow;
 mod help;
 mod init;
