@@ -49,14 +49,16 @@ pub async fn try_conditional_writes(
     prefix: &[u8],
     run: &str,
 ) -> Result<(), LakeError> {
-    let name = format!("{PROBE_PREFIX}{run}");
-    let scratch = ObjectKey::new([prefix, name.as_bytes()].concat());
-    remove(lake, &scratch).await?;
     let mut bytes = [0; 12];
     getrandom::fill(&mut bytes).map_err(|error| {
         LakeError::new(LakeErrorKind::Other, format!("the system gives no random bytes: {error}"))
     })?;
     let proof = hex(&bytes);
+    let key = |name: String| ObjectKey::new([prefix, name.as_bytes()].concat());
+    let mut scratch = key(format!("{PROBE_PREFIX}{run}"));
+    if remove(lake, &scratch).await? == Leftovers::Retained {
+        scratch = key(format!("{PROBE_PREFIX}{run}-{proof}"));
+    }
     let mut written: u32 = 0;
     let operation = || {
         written = written.wrapping_add(1);
@@ -66,7 +68,7 @@ pub async fn try_conditional_writes(
 }
 
 /// Proves on a scratch object that the store writes only what its conditions allow, and removes the
-/// object with all its versions. `operation` answers a new id at each call.
+/// object with all its versions, but for those that the store retains. `operation` answers a new id at each call.
 ///
 /// # Errors
 ///
@@ -85,14 +87,26 @@ pub async fn prove_conditional_writes(
     let mut proof = Proof { lake, key: &scratch, operation };
     let proved = proof.run().await;
     let removed = remove(lake, &scratch).await;
-    proved.and(removed)
+    proved.and(removed.map(drop))
 }
 
-async fn remove(lake: &dyn Lake, key: &ObjectKey) -> Result<(), LakeError> {
+/// Whether something of a probe stayed.
+#[derive(PartialEq, Eq)]
+enum Leftovers {
+    None,
+    /// The bucket locks whatever is written to it. A probe holds nothing of anybody.
+    Retained,
+}
+
+async fn remove(lake: &dyn Lake, key: &ObjectKey) -> Result<Leftovers, LakeError> {
+    let mut left = Leftovers::None;
     for version in lake.versions(key).await? {
-        lake.delete_version(&version.object).await?;
+        match lake.delete_version(&version.object).await {
+            Err(error) if error.kind() == LakeErrorKind::Locked => left = Leftovers::Retained,
+            deleted => drop(deleted?),
+        }
     }
-    Ok(())
+    Ok(left)
 }
 
 struct Proof<'a, O> {

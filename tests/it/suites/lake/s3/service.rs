@@ -5,12 +5,14 @@ use std::sync::mpsc;
 
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{
-    CompletedMultipartUpload, CompletedPart, ObjectLockLegalHold, ObjectLockLegalHoldStatus,
-    ObjectLockRetention, ObjectLockRetentionMode,
+    CompletedMultipartUpload, CompletedPart, DefaultRetention, ObjectLockConfiguration,
+    ObjectLockEnabled, ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockRetention,
+    ObjectLockRetentionMode, ObjectLockRule,
 };
 use lacuna::domain::edit::Segment;
 use lacuna::domain::object::Standing;
-use lacuna::lake::probe::prove_conditional_writes;
+use lacuna::domain::scope::PROBE_PREFIX;
+use lacuna::lake::probe::{prove_conditional_writes, try_conditional_writes};
 use lacuna::lake::{LakeErrorKind, Lock, Versioning, WriteOutcome};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -125,6 +127,33 @@ async fn locks_are_told_and_kept() {
     let base = Base::Version(object.clone());
     write(&lake, &key, base, Edit::bytes("two")).await.expect("a new version may be written");
     assert_eq!(bytes_of(&lake, &object).await.expect("the old one stays"), b"one");
+}
+
+/// C7: a bucket that locks whatever is written to it keeps what a probe of conditional writes wrote, and is
+/// written to all the same, by one run after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_may_be_retained() {
+    let configuration = services::s3().configuration().await;
+    let client = services::client(&configuration);
+    let name = services::unique("retaining");
+    let request = client.create_bucket().bucket(&name).object_lock_enabled_for_bucket(true);
+    request.send().await.expect("a bucket is made");
+    let retention =
+        DefaultRetention::builder().mode(ObjectLockRetentionMode::Governance).days(1).build();
+    let wanted = ObjectLockConfiguration::builder()
+        .object_lock_enabled(ObjectLockEnabled::Enabled)
+        .rule(ObjectLockRule::builder().default_retention(retention).build())
+        .build();
+    let request = client.put_object_lock_configuration().bucket(&name);
+    request.object_lock_configuration(wanted).send().await.expect("set");
+    let lake = S3Lake::with_configuration(&configuration, settings(&name)).expect("a lake");
+    let run = "0123";
+    try_conditional_writes(&lake, b"data/", run).await.expect("it honours conditions");
+    let key = ObjectKey::from(format!("data/{PROBE_PREFIX}{run}").as_str());
+    let kept = lake.versions(&key).await.expect("versions");
+    assert!(!kept.is_empty());
+    try_conditional_writes(&lake, b"data/", run).await.expect("and again");
+    assert_eq!(lake.versions(&key).await.expect("versions").len(), kept.len());
 }
 
 async fn set_hold(client: &Client, name: &str, status: ObjectLockLegalHoldStatus) {
