@@ -223,7 +223,8 @@ impl<'a> ColumnDigest<'a> {
 
     /// The same, which also notes the values of rows that are left out.
     pub(super) fn noting_lost(self) -> Self {
-        Self { lost: Some(Lost::default()), ..self }
+        let lost = Lost::none_of(self.leaf.descriptor.physical_type());
+        Self { lost: Some(lost), ..self }
     }
 
     /// Digests rank, levels and value of each entry whose row counts.
@@ -397,7 +398,8 @@ impl<'a> ColumnDigest<'a> {
 
     /// The digest, and the values of rows that were left out, if they were noted.
     pub(super) fn finish_with_lost(mut self) -> ([u8; 32], Lost) {
-        let lost = self.lost.take().unwrap_or_default();
+        let none = || Lost::none_of(self.leaf.descriptor.physical_type());
+        let lost = self.lost.take().unwrap_or_else(none);
         (self.finish(), lost)
     }
 

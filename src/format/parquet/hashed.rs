@@ -21,12 +21,17 @@ use super::stream::{Pages, RowCounter};
 use super::value::is_empty_value;
 use crate::format::FormatError;
 
-/// A hash of a value, by its bytes in the encoding `PLAIN` without length: XXH3 of 64 bits.
+/// What stands for a value of a column.
 pub(super) type ValueHash = [u8; 8];
 
-/// The hash of a value.
-pub(super) fn hash(value: &[u8]) -> ValueHash {
-    XxHash3_64::oneshot(value).to_le_bytes()
+/// What stands for a value, by its bytes in the encoding `PLAIN` without length: a number itself, of all else
+/// XXH3 of 64 bits.
+pub(super) fn hash(kind: Type, value: &[u8]) -> ValueHash {
+    match (kind, value) {
+        (Type::INT32 | Type::FLOAT, &[a, b, c, d]) => [a, b, c, d, 0, 0, 0, 0],
+        (Type::INT64 | Type::DOUBLE, _) => value.first_chunk().copied().unwrap_or_default(),
+        _ => XxHash3_64::oneshot(value).to_le_bytes(),
+    }
 }
 
 /// Some entries of a column.
@@ -172,7 +177,8 @@ impl<'a> HashedEntries<'a> {
             }
             Empties::Coded(&self.empties, codes)
         } else {
-            batch.values.each(|value| self.hashes.push(hash(value)));
+            let kind = self.leaf.descriptor.physical_type();
+            batch.values.each(|value| self.hashes.push(hash(kind, value)));
             Empties::Typed(batch, &self.leaf.descriptor)
         };
         let Batch { definitions, repetitions, .. } = batch;
@@ -200,7 +206,7 @@ impl<'a> HashedEntries<'a> {
         let (mut batch, mut count) = (Batch::of(&flat), 0);
         while decoder.next(&mut batch)? {
             batch.values.each(|value| {
-                self.dictionary.push(hash(value));
+                self.dictionary.push(hash(kind, value));
                 self.empties.push(is_empty_value(value, &self.leaf.descriptor));
             });
             count += batch.values.len();

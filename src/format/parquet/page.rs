@@ -58,6 +58,12 @@ pub(super) enum PageKind {
     },
 }
 
+/// Whether the values of a page in this encoding are entries of a dictionary: `PLAIN_DICTIONARY` or
+/// `RLE_DICTIONARY`.
+pub(super) fn is_coded(encoding: i64) -> bool {
+    matches!(encoding, 2 | 8)
+}
+
 /// A page header read by itself.
 pub(super) struct ParsedHeader {
     /// `None` for an index page, which holds no entries.

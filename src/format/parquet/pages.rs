@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::footer::{Chunk, column, part};
 use super::leaf::Leaf;
 use super::levels::Layout;
-use super::page::{PageHeader, PageHeaders, PageKind};
+use super::page::{PageHeader, PageHeaders, PageKind, is_coded};
 use super::rebuilt::{LOCATIONS, OFFSET, SIZE};
 use super::runs::Runs;
 use super::stored::StoredPages;
@@ -112,6 +112,15 @@ impl PageMap {
     /// The pages that hold a wanted row.
     pub(super) fn touched<'a>(&'a self, wanted: &'a Runs) -> impl Iterator<Item = &'a PagePlace> {
         self.pages.iter().filter(|page| wanted.touches(&page.rows))
+    }
+
+    /// Whether the dictionary is needed to read the pages that hold a wanted row, as far as is known.
+    pub(super) fn needs_dictionary(&self, wanted: &Runs) -> bool {
+        let is_coded = |page: &PagePlace| match page.header.as_ref().map(|header| header.kind) {
+            Some(PageKind::Data { encoding, .. }) => is_coded(encoding),
+            _ => true,
+        };
+        self.touched(wanted).any(is_coded)
     }
 
     /// All rows of the pages that hold a wanted one.

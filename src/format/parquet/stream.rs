@@ -41,7 +41,7 @@ impl<'a> Pages<'a> {
         Self::within(Window::new(source, chunk.pages.start, length), leaf, chunk)
     }
 
-    /// Those that hold a wanted row, and the dictionary before them.
+    /// Those that hold a wanted row, and before them the dictionary, where they need it.
     ///
     /// # Errors
     ///
@@ -51,7 +51,8 @@ impl<'a> Pages<'a> {
         map: &PageMap,
         wanted: &Runs,
     ) -> Result<Self, FormatError> {
-        let mut parts = vec![map.dictionary.clone()];
+        let mut parts: Vec<Range<u64>> = Vec::new();
+        parts.extend(map.needs_dictionary(wanted).then(|| map.dictionary.clone()));
         for page in map.touched(wanted) {
             match parts.last_mut() {
                 Some(last) if last.end == page.bytes.start => last.end = page.bytes.end,

@@ -8,14 +8,16 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::super::levels::Layout;
 use super::super::page::{PageHeader, PageKind, ParsedHeader, header};
 use super::super::pages::ColumnChunk;
 use super::super::rebuild;
 use super::super::runs::Runs;
+use super::super::stored::StoredPages;
 use super::super::stream::Entries;
 use super::super::thrift::{Malformed, STRUCT, Struct};
 use super::limits::{Limits, Loss, Order};
-use super::{Splice, statistics};
+use super::{Splice, no_page, page, statistics, values};
 use crate::domain::edit::Segment;
 use crate::format::FormatError;
 
@@ -154,7 +156,7 @@ impl Splice<'_> {
         let mut rows = Runs::default();
         rows.push_all(self.map.pages[at].rows.clone());
         let held = match self.task.order {
-            Some(order) => self.held_in(&rows, order)?,
+            Some(order) => self.held_by(at, &rows, order)?,
             None => None,
         };
         let is_wrong = |limits: &Option<Limits>| match (limits, self.task.order) {
@@ -207,6 +209,36 @@ impl Splice<'_> {
     fn column(&self) -> ColumnChunk<'_> {
         let rebuild::Order { leaf, chunk, rows, .. } = *self.order;
         ColumnChunk { source: self.source, leaf, chunk, rows }
+    }
+
+    /// The limits of the values that a page is left with, as it will be written; `rows` are the page's.
+    fn held_by(
+        &mut self,
+        at: usize,
+        rows: &Runs,
+        order: Order,
+    ) -> Result<Option<Limits>, FormatError> {
+        let place = &self.map.pages[at];
+        let renewed = self.renewed.get(&at).map(Vec::as_slice);
+        let page = match renewed {
+            Some([Segment::Bytes(page)]) => StoredPages::one(page, 0..page.len() as u64)?,
+            _ => StoredPages::one(self.source, place.bytes.clone())?,
+        };
+        let PageKind::Data { entries, encoding, .. } = page.kind else { return Err(no_page()) };
+        if !self.task.kind.knows(encoding) {
+            return self.held_in(rows, order);
+        }
+        let plain = self.writer.unpacker.unpack(self.writer.codec, &page)?;
+        let layout = Layout::of(self.task.leaf, &page, plain.bytes())?;
+        let count = layout.present(plain.bytes(), entries)?;
+        let rest = plain.bytes().get(layout.values..).unwrap_or_default();
+        if count == 0 {
+            return Ok(None);
+        }
+        let (values, _) = values::read(self.task.kind, encoding, rest, count)?;
+        let held = page::limits_of(&values, (self.task.kind, order), self.dictionary.as_ref());
+        self.writer.unpacker.reclaim(plain);
+        Ok(held)
     }
 
     /// The limits of the values that some rows are left with.

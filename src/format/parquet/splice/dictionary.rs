@@ -136,9 +136,11 @@ impl Dictionary {
             return;
         }
         let is_gone = |at: usize| codes.binary_search(&(at as u32)).is_ok();
-        let stay = (0..self.entries.len()).filter(|&at| !is_gone(at));
-        let taken: HashSet<&[u8]> = stay.map(|at| self.entries.get(at)).collect();
-        let mut fillers = (0..).map(|number| self.filler(number, empty));
+        // One number more than there are entries is another than all of them, unless there are not so many
+        // values.
+        let numbers = 0..=self.entries.len() as u64;
+        let taken = self.taken(empty, is_gone);
+        let mut fillers = numbers.map(|number| self.filler(number, empty));
         let mut entries = self.entries.none_like();
         for at in 0..self.entries.len() {
             if is_gone(at) {
@@ -151,6 +153,18 @@ impl Dictionary {
         drop(fillers);
         self.entries = entries;
         self.is_changed = true;
+    }
+
+    /// Entries that stay and that may be one of the fillers: of most it shows at a glance that they are none.
+    fn taken(&self, empty: &[u8], is_gone: impl Fn(usize) -> bool) -> HashSet<&[u8]> {
+        let longest = self.filler(self.entries.len() as u64, empty).len();
+        let may_be = |value: &[u8]| match &self.entries {
+            // A number of entries has four bytes at most, lowest first.
+            Values::Fixed { .. } => value.iter().skip(4).all(|&byte| byte == 0),
+            _ => value.len() <= longest || value == empty,
+        };
+        let stay = (0..self.entries.len()).filter(|&at| !is_gone(at));
+        stay.map(|at| self.entries.get(at)).filter(|value| may_be(value)).collect()
     }
 
     /// The values that mean nothing, by number: the empty one, then numbers in as few bytes as that takes,

@@ -119,17 +119,7 @@ impl Left {
         &'v self,
         dictionary: Option<&'v Dictionary>,
     ) -> Box<dyn Iterator<Item = &'v [u8]> + 'v> {
-        let Values::Codes(codes) = &self.values else {
-            return Box::new((0..self.values.len()).map(|at| self.values.get(at)));
-        };
-        match dictionary {
-            Some(dictionary) if self.kind != Kind::Truth => Box::new(dictionary.meant(codes)),
-            _ => {
-                let kinds = [(0, &[0_u8][..]), (1, &[1])];
-                let there = move |(code, value)| codes.contains(&code).then_some(value);
-                Box::new(kinds.into_iter().filter_map(there))
-            }
-        }
+        each(&self.values, self.kind, dictionary)
     }
 
     /// Whether one of them is this value.
@@ -142,6 +132,34 @@ impl Left {
         let order = self.order?;
         self.limits.get_or_init(|| Limits::of(order, self.each(dictionary))).as_ref()
     }
+}
+
+/// Each of some values at least once; codes mean entries of the dictionary, or truth values.
+fn each<'v>(
+    values: &'v Values,
+    kind: Kind,
+    dictionary: Option<&'v Dictionary>,
+) -> Box<dyn Iterator<Item = &'v [u8]> + 'v> {
+    let Values::Codes(codes) = values else {
+        return Box::new((0..values.len()).map(|at| values.get(at)));
+    };
+    match dictionary {
+        Some(dictionary) if kind != Kind::Truth => Box::new(dictionary.meant(codes)),
+        _ => {
+            let kinds = [(0, &[0_u8][..]), (1, &[1])];
+            let there = move |(code, value)| codes.contains(&code).then_some(value);
+            Box::new(kinds.into_iter().filter_map(there))
+        }
+    }
+}
+
+/// The limits of some values of a page, if they have some.
+pub(super) fn limits_of(
+    values: &Values,
+    (kind, order): (Kind, Order),
+    dictionary: Option<&Dictionary>,
+) -> Option<Limits> {
+    Limits::of(order, each(values, kind, dictionary))
 }
 
 /// Takes the changed rows' values out of a page that holds these rows whole.

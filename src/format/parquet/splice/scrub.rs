@@ -8,12 +8,12 @@ use parquet::basic::Compression;
 use super::super::leaf::Leaf;
 use super::super::levels::Layout;
 use super::super::lost::Lost;
-use super::super::page::PageKind;
+use super::super::page::{PageKind, is_coded};
 use super::super::pages::{ColumnChunk, first_header};
 use super::super::stored::{StoredPage, StoredPages};
 use super::super::unpack::Unpacker;
 use super::dictionary::Dictionary;
-use super::values::{self, PLAIN_DICTIONARY, RLE_DICTIONARY};
+use super::values;
 use super::{Splice, empty_value, kind_of, no_page};
 use crate::format::FormatError;
 
@@ -49,11 +49,6 @@ pub(in super::super) fn keeps_lost(
     Ok(false)
 }
 
-/// Whether the values of a page in this encoding are entries of a dictionary.
-pub(super) fn is_coded(encoding: i64) -> bool {
-    matches!(encoding, PLAIN_DICTIONARY | RLE_DICTIONARY)
-}
-
 /// Notes which entries a data page refers to, if its values are entries.
 fn note(
     dictionary: &mut Dictionary,
@@ -85,11 +80,10 @@ impl Splice<'_> {
     /// # Errors
     ///
     /// [`FormatError`] where a page cannot be read.
-    pub(super) fn scrub(&mut self, elsewhere: &Lost) -> Result<(), FormatError> {
+    pub(super) fn scrub(&mut self, lost: &Lost) -> Result<(), FormatError> {
         let Some(dictionary) = &mut self.dictionary else { return Ok(()) };
-        let (lost, empty) = (&self.lost, &self.task.empty);
-        let is_lost = |value: &[u8]| lost.contains(value) || elsewhere.has(value);
-        let mut suspects = dictionary.suspects(|value| value != empty && is_lost(value));
+        let empty = &self.task.empty;
+        let mut suspects = dictionary.suspects(|value| value != empty && lost.has(value));
         let mut is_complete = true;
         for place in &self.map.pages {
             if suspects.is_empty() {
