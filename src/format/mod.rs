@@ -244,7 +244,8 @@ pub struct Blanking {
     pub unmatched: Vec<RowNumber>,
     /// How the edit makes the new object.
     pub way: Way,
-    /// Every row any byte of which the edit may have touched, in the old object …
+    /// Every row any byte of which the edit may have touched, in the old object; in compressed text from
+    /// one of the order's landmarks on, so that a wrong one makes an extent that cannot be read …
     pub before: Extent,
     /// … and the same rows in the new one.
     pub after: Extent,

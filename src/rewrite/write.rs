@@ -22,7 +22,7 @@ use crate::scan::{ScanError, is_gone};
 
 use super::past::{Intent, difference, spell};
 use super::position::Position;
-use super::reading::Reader;
+use super::reading::{Reader, is_about_content};
 use super::seal::Seal;
 use super::{Halt, Notes, Planned, TRIES, Work, chain, patiently};
 
@@ -193,15 +193,24 @@ impl Work {
                 Some(prepared) => return Ok(prepared),
             }
         }
-        let (Some(edit), Some(rows)) = (blanking.edit, blanking.blanked) else {
-            return Ok(Prepared::Clean);
+        let Some(rows) = blanking.blanked.clone() else { return Ok(Prepared::Clean) };
+        let mut print = match blanking.fingerprint.take() {
+            Some(fingerprint) => Ok(fingerprint),
+            None => reader.fingerprint(Some(rows.clone()), blanking.before.clone()).await,
         };
-        let fingerprint = match blanking.fingerprint {
-            Some(fingerprint) => fingerprint,
-            None => match reader.fingerprint(Some(rows.clone()), blanking.before).await {
-                Ok(fingerprint) => fingerprint,
-                Err(error) => return Ok(error.into()),
-            },
+        // What is to be compared begins where a landmark says so, which may be wrong like any row.
+        if print.as_ref().is_err_and(is_about_content) && blanking.before != Extent::Whole {
+            match self.read_whole(&reader, planned, &mut blanking).await? {
+                None => {}
+                Some(prepared) => return Ok(prepared),
+            }
+            blanking.landmarks = Landmarks::default();
+            print = reader.fingerprint(Some(rows.clone()), Extent::Whole).await;
+        }
+        let Some(edit) = blanking.edit else { return Ok(Prepared::Clean) };
+        let fingerprint = match print {
+            Ok(fingerprint) => fingerprint,
+            Err(error) => return Ok(error.into()),
         };
         let intent = Intent {
             operation: fresh_operation()?,

@@ -4,6 +4,7 @@ mod cli;
 mod simulation;
 mod story;
 mod support;
+mod torture;
 
 mod suites {
     //! One suite a trait, run against every implementation.

@@ -3,10 +3,12 @@
 //! The oracle (ORACLE-3): targets are blank in every kept version that the plan covers, all other
 //! records are byte-identical, and nobody else's write is lost.
 
+mod every_call;
 mod evidence;
 mod faults;
 mod index_errors;
 mod interference;
+mod storm;
 mod vacuuming;
 mod world;
 

@@ -6,14 +6,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::dataset::Compression;
-use crate::domain::edit::Segment;
+use crate::domain::edit::{Edit, Segment};
 use crate::domain::field::{Digested, IdentifierField};
 use crate::domain::identifier::{DigestKey, IdentifierDigest, IdentifierType, Namespace};
 use crate::domain::landmark::Landmarks;
 use crate::domain::posting::{RowGap, RowPosting};
 use crate::domain::row::{RowNumber, RowSet};
 use crate::format::text::{Cutter as _, Kind, Text};
-use crate::format::{BlankOrder, Blanking, Format, ScanSink, SharedSource, Stopped};
+use crate::format::{BlankOrder, Blanking, Except, Format, ScanSink, SharedSource, Stopped};
 
 const PLAIN: Dialect = Dialect { delimiter: b',', quote: b'"', escape: None, header: true };
 const HEADERLESS: Dialect = Dialect { header: false, ..PLAIN };
@@ -83,8 +83,12 @@ fn blanking(dialect: Dialect, text: &str, rows: &[u64], action: EraseAction) -> 
 
 /// The object without the rows of the subject `a`.
 fn erased(dialect: Dialect, text: &str, rows: &[u64], action: EraseAction) -> String {
+    applied(text, blanking(dialect, text, rows, action).edit.expect("it matches"))
+}
+
+fn applied(text: &str, edit: Edit) -> String {
     let mut new = String::new();
-    for segment in blanking(dialect, text, rows, action).edit.expect("it matches") {
+    for segment in edit {
         match segment.expect("the edit is made") {
             Segment::Copy(range) => new.push_str(&text[range.start as usize..range.end as usize]),
             Segment::Bytes(bytes) => new.push_str(std::str::from_utf8(&bytes).expect("text")),
@@ -123,6 +127,47 @@ fn a_line_ending_across_pieces_is_one() {
     assert_eq!((cut.text, cut.ending), (1, 2));
     let cut = cutter.cut(b"b\r", true).expect("readable").expect("it ends");
     assert_eq!((cut.text, cut.ending), (1, 1));
+}
+
+/// G2: where a blank stood between a CR and an empty line of LF, the two do not become one line ending
+/// of the record before: what is kept is as it was.
+#[test]
+fn a_return_and_a_newline_do_not_meet() {
+    for (old, expected) in [
+        ("id,n\nb,1\r,\n\nc,2\n", "id,n\nb,1\rc,2\n"),
+        ("id,n\nb,1\r,\r\n,\r\n\n", "id,n\nb,1\r"),
+        ("id,n\r,\n\n\n,\n\nb,1\r,", "id,n\rb,1\r"),
+        ("id,n\nb,1\n,\n\nc,2\n", "id,n\nb,1\n\nc,2\n"),
+        ("id,n\r\nb,1\r\n,\r\n\r\nc,2\r,\r\rb,3", "id,n\r\nb,1\r\n\r\nc,2\rb,3"),
+    ] {
+        assert_eq!(compacted(PLAIN, old), expected, "{old:?}");
+    }
+}
+
+/// The object without its blanks; what it keeps is as it was.
+fn compacted(dialect: Dialect, old: &str) -> String {
+    let format = format(dialect);
+    let source = Bytes::copy_from_slice(old.as_bytes());
+    let done = format.compact(Arc::new(source.clone())).expect("readable");
+    let new = applied(old, done.edit.expect("blanks"));
+    let print = |source: &Bytes, except| format.fingerprint(source, except).expect("readable");
+    let after = print(&Bytes::copy_from_slice(new.as_bytes()), Except::Nothing);
+    assert_eq!(print(&source, Except::Blanks).digest, after.digest, "{old:?}");
+    new
+}
+
+/// G3: files with byte order marks that were put together have some within. Where every row before one
+/// goes, it does not become the object's own, but stays its row's.
+#[test]
+fn a_mark_within_stays_where_it_is() {
+    for (old, expected) in [
+        (",\n\u{feff}b,1\n", "\u{feff}\u{feff}b,1\n"),
+        ("\u{feff},\n,\n\u{feff}b,1\n", "\u{feff}\u{feff}b,1\n"),
+        (",\n,\n\u{feff}b,1\n,\n\u{feff}c,1", "\u{feff}\u{feff}b,1\n\u{feff}c,1"),
+        (",\na,1\n,\n\u{feff}b,1\n", "a,1\n\u{feff}b,1\n"),
+    ] {
+        assert_eq!(compacted(HEADERLESS, old), expected, "{old:?}");
+    }
 }
 
 /// G3: a byte order mark is no part of the first name; other encodings pass as they are.

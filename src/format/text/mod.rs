@@ -37,6 +37,7 @@ use blocks::Blocks;
 use near::Shift;
 pub(super) use patch::{KnownPatches, Patch, Patches, Patching, Splice};
 use print::Print;
+use records::BYTE_ORDER_MARK;
 pub(super) use records::{Broken, Cut, Cutter, Kind, Record, Records};
 pub(super) use window::{Findings, Plain, Problem, ReadWindow, check_length};
 
@@ -197,16 +198,20 @@ impl<S: Syntax> Format for Text<S> {
 
     fn compact(&self, source: SharedSource) -> Result<Compaction, FormatError> {
         let mut records = self.records(source.clone())?;
-        let mut dropped = 0u64;
+        let (mut dropped, mut first_kept) = (0u64, None);
         while let Some(record) = records.next()? {
-            let blank = record.row.is_some() && self.syntax.is_blank(record.text);
-            dropped += u64::from(blank);
+            if record.row.is_some() && self.syntax.is_blank(record.text) {
+                dropped += 1;
+            } else if first_kept.is_none() {
+                first_kept = Some(record.text.starts_with(BYTE_ORDER_MARK));
+            }
         }
         let edit = match dropped {
             0 => None,
             _ => {
                 let records = self.records(source.clone())?;
-                let blanks = Blanks { records, syntax: self.syntax.clone() };
+                let mut blanks = Blanks::new(records, self.syntax.clone());
+                blanks.is_marked = first_kept == Some(true);
                 Some(self.edit(source, blanks)?)
             }
         };
@@ -409,16 +414,58 @@ impl<R: ReadRecord, E: EraseRecord> Eraser<'_, R, E> {
 struct Blanks<S: Syntax> {
     records: Records<SharedSource, S::Cutter>,
     syntax: S,
+    /// A record that was read ahead.
+    ahead: Option<Seen>,
+    /// Whether what was kept last ends in a carriage return.
+    is_return: bool,
+    /// Whether the first record that stays begins with a byte order mark of its own, which must not
+    /// become the object's.
+    is_marked: bool,
+}
+
+/// A record, and whether it is a blank.
+struct Seen {
+    /// With its line ending.
+    patch: Patch,
+    is_blank: bool,
+    is_return: bool,
+}
+
+impl<S: Syntax> Blanks<S> {
+    fn new(records: Records<SharedSource, S::Cutter>, syntax: S) -> Self {
+        Self { records, syntax, ahead: None, is_return: false, is_marked: false }
+    }
+
+    fn see(&mut self) -> Result<Option<Seen>, FormatError> {
+        if let Some(seen) = self.ahead.take() {
+            return Ok(Some(seen));
+        }
+        let Some(record) = self.records.next()? else { return Ok(None) };
+        let mut patch = patch(&record, Bytes::new());
+        patch.range.end += record.ending.len() as u64;
+        let is_blank = record.row.is_some() && self.syntax.is_blank(record.text);
+        Ok(Some(Seen { patch, is_blank, is_return: record.ending == b"\r" }))
+    }
 }
 
 impl<S: Syntax> Patches for Blanks<S> {
     fn next(&mut self) -> Result<Option<Patch>, FormatError> {
-        while let Some(record) = self.records.next()? {
-            if record.row.is_some() && self.syntax.is_blank(record.text) {
-                let mut patch = patch(&record, Bytes::new());
-                patch.range.end += record.ending.len() as u64;
-                return Ok(Some(patch));
+        while let Some(mut seen) = self.see()? {
+            if !seen.is_blank {
+                self.is_return = seen.is_return;
+                continue;
             }
+            if self.is_return {
+                // Empty lines between blank and next record would begin with the second half of a
+                // line ending whose first half is there: they go too.
+                self.ahead = self.see()?;
+                let next = self.ahead.as_ref().map(|next| next.patch.range.start);
+                seen.patch.range.end = next.unwrap_or_else(|| self.records.position());
+            }
+            if self.is_marked && seen.patch.range.start == 0 {
+                seen.patch.bytes = Bytes::from_static(BYTE_ORDER_MARK);
+            }
+            return Ok(Some(seen.patch));
         }
         Ok(None)
     }

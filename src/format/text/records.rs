@@ -8,7 +8,8 @@ use crate::domain::row::{RowCount, RowNumber};
 use crate::format::compression::{Content, Hint, Input, MemberStart, PIECE_BYTES};
 use crate::format::{FormatError, LONGEST_RECORD_BYTES, Source};
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// What may stand before the first record, and is no part of it.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Finds where records end.
 pub(in crate::format) trait Cutter: Send + 'static {
@@ -154,6 +155,11 @@ impl<S: Source, C: Cutter> Records<S, C> {
     /// How many rows came so far.
     pub(in crate::format) fn rows(&self) -> RowCount {
         RowCount(self.rows)
+    }
+
+    /// How much of the content was passed so far, in bytes.
+    pub(in crate::format) fn position(&self) -> u64 {
+        self.offset
     }
 
     /// The header, if one is to come; then it is read.

@@ -1,17 +1,19 @@
 //! Stores that fail, die or are interfered with at a chosen call.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::support::random_lake::Random;
 use async_trait::async_trait;
-use futures::{FutureExt as _, TryStreamExt as _};
+use bytes::Bytes;
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use lacuna::domain::dataset::DatasetName;
 use lacuna::domain::edit::{Edit, Segment};
 use lacuna::domain::identifier::{IdentifierDigest, KeyCheck};
 use lacuna::domain::object::{ListedVersion, ObjectKey, ObjectVersion};
-use lacuna::domain::posting::{Posting, ScannedObject};
+use lacuna::domain::posting::{Posting, RowPosting, ScannedObject};
 use lacuna::lake::{
     Attributes, Base, ByteStream, Capabilities, Lake, LakeError, LakeErrorKind, Staging, Target,
     VersionStream, Write, WriteError,
@@ -20,6 +22,7 @@ use lacuna::metastore::{
     Metastore, MetastoreError, MetastoreErrorKind, MetastoreSize, MetastoreStream, ObjectPostings,
     Recorder, Succession,
 };
+use tokio::sync::oneshot;
 
 /// What happens at the chosen call.
 pub enum Event {
@@ -35,14 +38,22 @@ pub enum Event {
     KillInside,
     /// Somebody else does something just before the call.
     Meddle(Box<dyn FnOnce() + Send>),
+    /// A read answers with this bit changed, counted from its end where it has fewer. Other calls go well.
+    FlippedBit(usize),
+    /// A read ends early, as if that were all, after this many bytes. Other calls go well.
+    EndsEarly(usize),
 }
 
-/// Counts the calls of several stores together, and lets the event happen at the chosen one.
+/// Says what happens at a call, by its number from 1.
+pub type Chooser = Box<dyn FnMut(u64) -> Option<Event> + Send>;
+
+/// Counts the calls of several stores together, and lets events happen at the chosen ones.
 pub struct Script {
     calls: AtomicU64,
-    at: u64,
-    event: Mutex<Option<Event>>,
+    choose: Mutex<Chooser>,
     is_dead: AtomicBool,
+    /// Where calls wait until it is their turn, where several runs take turns.
+    pub turnstile: Option<(Arc<Turnstile>, usize)>,
 }
 
 /// How one call goes.
@@ -52,22 +63,40 @@ enum Turn {
     FailBefore,
     FailAfter,
     DieInside,
+    FlippedBit(usize),
+    EndsEarly(usize),
 }
 
 impl Script {
     /// Nothing happens; calls are counted.
     pub fn quiet() -> Arc<Self> {
-        Self::new(0, Event::ErrorBefore)
+        Self::choosing(Box::new(|_| None))
     }
 
     /// The event happens at this call, counted from 1.
     pub fn new(at: u64, event: Event) -> Arc<Self> {
-        Arc::new(Self {
+        let mut event = Some(event);
+        Self::choosing(Box::new(move |call| if call == at { event.take() } else { None }))
+    }
+
+    /// Every call from this one on fails and changes nothing.
+    pub fn failing_from(at: u64) -> Arc<Self> {
+        Self::choosing(Box::new(move |call| (call >= at).then_some(Event::ErrorBefore)))
+    }
+
+    /// What happens is chosen at each call.
+    pub fn choosing(choose: Chooser) -> Arc<Self> {
+        Arc::new(Self::of(choose))
+    }
+
+    /// The same, for somebody who has yet to say where its calls wait.
+    pub fn of(choose: Chooser) -> Self {
+        Self {
             calls: AtomicU64::new(0),
-            at,
-            event: Mutex::new(Some(event)),
+            choose: Mutex::new(choose),
             is_dead: AtomicBool::new(false),
-        })
+            turnstile: None,
+        }
     }
 
     /// How many calls there were.
@@ -75,24 +104,33 @@ impl Script {
         self.calls.load(Ordering::SeqCst)
     }
 
-    fn turn(&self) -> Turn {
+    /// Waits for the turn of this call, where several runs take turns, and says how it goes.
+    async fn turn(&self) -> Turn {
+        if let Some((turnstile, run)) = &self.turnstile {
+            turnstile.pass(*run).await;
+        }
+        self.turn_at_once()
+    }
+
+    fn turn_at_once(&self) -> Turn {
         if self.is_dead.load(Ordering::SeqCst) {
             return Turn::FailBefore;
         }
-        if self.calls.fetch_add(1, Ordering::SeqCst) + 1 != self.at {
-            return Turn::Normal;
-        }
+        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let kills = |turn| {
             self.is_dead.store(true, Ordering::SeqCst);
             turn
         };
-        match self.event.lock().expect("not poisoned").take() {
+        let event = (self.choose.lock().expect("not poisoned"))(call);
+        match event {
             None => Turn::Normal,
             Some(Event::ErrorBefore) => Turn::FailBefore,
             Some(Event::ErrorAfter) => Turn::FailAfter,
             Some(Event::KillBefore) => kills(Turn::FailBefore),
             Some(Event::KillAfter) => kills(Turn::FailAfter),
             Some(Event::KillInside) => Turn::DieInside,
+            Some(Event::FlippedBit(bit)) => Turn::FlippedBit(bit),
+            Some(Event::EndsEarly(bytes)) => Turn::EndsEarly(bytes),
             Some(Event::Meddle(act)) => {
                 act();
                 Turn::Normal
@@ -101,8 +139,84 @@ impl Script {
     }
 }
 
+/// Where the calls of several runs wait, so that one at a time goes on: which, a seed decides.
+pub struct Turnstile(Mutex<Queues>);
+
+struct Queues {
+    random: Random,
+    /// Of each run the calls that wait; `None` where it has ended.
+    waiting: Vec<Option<VecDeque<oneshot::Sender<()>>>>,
+}
+
+impl Turnstile {
+    /// For this many runs.
+    pub fn new(seed: u64, runs: usize) -> Arc<Self> {
+        let waiting = (0..runs).map(|_| Some(VecDeque::new())).collect();
+        Arc::new(Self(Mutex::new(Queues { random: Random(seed), waiting })))
+    }
+
+    async fn pass(&self, run: usize) {
+        // Who is left of a run that ended need not wait.
+        let _ = self.queue_up(run).await;
+    }
+
+    fn queue_up(&self, run: usize) -> oneshot::Receiver<()> {
+        let (go, is_due) = oneshot::channel();
+        let mut queues = self.0.lock().expect("not poisoned");
+        if let Some(waiting) = &mut queues.waiting[run] {
+            waiting.push_back(go);
+            queues.let_one_pass();
+        }
+        is_due
+    }
+
+    /// A run makes no more calls.
+    pub fn leave(&self, run: usize) {
+        let mut queues = self.0.lock().expect("not poisoned");
+        queues.waiting[run] = None;
+        queues.let_one_pass();
+    }
+}
+
+impl Queues {
+    /// While every run waits for something, one of them goes on. One that waits for several things may
+    /// go on with one that it has no use for any more, so that the next has to follow.
+    fn let_one_pass(&mut self) {
+        loop {
+            let mut runs: Vec<_> = self.waiting.iter_mut().flatten().collect();
+            runs.iter_mut().for_each(|waiting| waiting.retain(|go| !go.is_closed()));
+            if runs.is_empty() || runs.iter().any(|waiting| waiting.is_empty()) {
+                return;
+            }
+            let chosen = self.random.index(runs.len());
+            if let Some(go) = runs[chosen].pop_front() {
+                let _ = go.send(());
+            }
+        }
+    }
+}
+
+pub fn is_probe(key: &ObjectKey) -> bool {
+    key.to_string().contains("lacuna-probe")
+}
+
 fn fault() -> LakeError {
     LakeError::new(LakeErrorKind::Unavailable, "a simulated fault")
+}
+
+/// What a read answers, with the damage that the turn has for it.
+async fn damaged(read: ByteStream, turn: Turn) -> Result<ByteStream, LakeError> {
+    let pieces: Vec<Bytes> = read.try_collect().await?;
+    let mut bytes = pieces.concat();
+    match turn {
+        Turn::EndsEarly(length) => bytes.truncate(length % bytes.len().max(1)),
+        Turn::FlippedBit(bit) if !bytes.is_empty() => {
+            let bit = bit % (bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        _ => {}
+    }
+    Ok(stream::iter([Ok(bytes.into())]).boxed())
 }
 
 /// A lake that follows a script.
@@ -158,8 +272,12 @@ impl ScriptedLake {
         WriteError::unknown(fault())
     }
 
-    fn before(&self) -> Result<Turn, LakeError> {
-        match self.script.turn() {
+    async fn before(&self) -> Result<Turn, LakeError> {
+        self.judged(self.script.turn().await)
+    }
+
+    fn judged(&self, turn: Turn) -> Result<Turn, LakeError> {
+        match turn {
             Turn::FailBefore => Err(fault()),
             Turn::DieInside => {
                 self.script.is_dead.store(true, Ordering::SeqCst);
@@ -177,26 +295,30 @@ impl Lake for ScriptedLake {
     }
 
     async fn capabilities(&self) -> Result<Capabilities, LakeError> {
-        let turn = self.before()?;
+        let turn = self.before().await?;
         let mut answer = self.inner.capabilities().await?;
         answer.marks_operations &= self.marks_operations;
         Self::after(turn, Ok(answer))
     }
 
     fn list(&self, prefix: &[u8]) -> VersionStream {
-        match self.before() {
+        match self.judged(self.script.turn_at_once()) {
+            Ok(Turn::FailAfter) => {
+                let broken = futures::stream::iter([Err(fault())]);
+                Box::pin(self.inner.list(prefix).take(1).chain(broken))
+            }
             Ok(_) => self.inner.list(prefix),
             Err(error) => Box::pin(futures::stream::iter([Err(error)])),
         }
     }
 
     async fn versions(&self, key: &ObjectKey) -> Result<Vec<ListedVersion>, LakeError> {
-        let turn = self.before()?;
+        let turn = self.before().await?;
         Self::after(turn, self.inner.versions(key).await)
     }
 
     async fn attributes(&self, target: Target<'_>) -> Result<Attributes, LakeError> {
-        let turn = self.before()?;
+        let turn = self.before().await?;
         let mut answer = self.inner.attributes(target).await;
         if let Ok(attributes) = &mut answer
             && !self.marks_operations
@@ -211,33 +333,44 @@ impl Lake for ScriptedLake {
         object: &ObjectVersion,
         range: Range<u64>,
     ) -> Result<ByteStream, LakeError> {
-        let turn = self.before()?;
-        Self::after(turn, self.inner.read(object, range).await)
+        let turn = self.before().await?;
+        let read = self.inner.read(object, range).await;
+        match turn {
+            Turn::FlippedBit(_) | Turn::EndsEarly(_) => damaged(read?, turn).await,
+            // The answer breaks off behind its first piece.
+            Turn::FailAfter => Ok(read?.take(1).chain(stream::iter([Err(fault())])).boxed()),
+            _ => read,
+        }
     }
 
     async fn write(&self, write: Write) -> Result<ObjectVersion, WriteError> {
-        let turn = self.script.turn();
+        let turn = self.script.turn().await;
         match turn {
             Turn::FailBefore => return Err(WriteError::unchanged(fault())),
+            // What a probe of conditional writes leaves behind is nobody's data.
+            Turn::DieInside if is_probe(&write.key) => {
+                self.script.is_dead.store(true, Ordering::SeqCst);
+                return Err(WriteError::unknown(fault()));
+            }
             Turn::DieInside => return Err(self.die_inside(write).await),
-            Turn::Normal | Turn::FailAfter => {}
+            _ => {}
         }
         let answer = self.inner.write(write).await;
         if turn == Turn::FailAfter { Err(WriteError::unknown(fault())) } else { answer }
     }
 
     async fn abandon(&self, key: &ObjectKey, staging: &Staging) -> Result<(), LakeError> {
-        let turn = self.before()?;
+        let turn = self.before().await?;
         Self::after(turn, self.inner.abandon(key, staging).await)
     }
 
     async fn delete_version(&self, object: &ObjectVersion) -> Result<(), LakeError> {
-        let turn = self.before()?;
+        let turn = self.before().await?;
         Self::after(turn, self.inner.delete_version(object).await)
     }
 }
 
-/// A metastore that follows a script where an erasure calls it.
+/// A metastore that follows a script.
 #[derive(Clone)]
 pub struct ScriptedMetastore {
     pub inner: Arc<dyn Metastore>,
@@ -250,16 +383,60 @@ impl std::fmt::Debug for ScriptedMetastore {
     }
 }
 
-impl ScriptedMetastore {
-    fn failure() -> MetastoreError {
-        MetastoreError::new(MetastoreErrorKind::Unavailable, "a simulated fault")
+fn failure() -> MetastoreError {
+    MetastoreError::new(MetastoreErrorKind::Unavailable, "a simulated fault")
+}
+
+impl Script {
+    /// A call of a metastore, or of a recorder.
+    async fn through<T>(
+        &self,
+        call: impl Future<Output = Result<T, MetastoreError>> + Send,
+    ) -> Result<T, MetastoreError> {
+        let turn = self.turn().await;
+        if matches!(turn, Turn::FailBefore | Turn::DieInside) {
+            self.is_dead.fetch_or(turn == Turn::DieInside, Ordering::SeqCst);
+            return Err(failure());
+        }
+        let answer = call.await;
+        if turn == Turn::FailAfter { Err(failure()) } else { answer }
+    }
+
+    /// A call that answers item by item: it fails at once, or behind its first item.
+    fn stream<T: Send + 'static>(&self, items: MetastoreStream<T>) -> MetastoreStream<T> {
+        match self.turn_at_once() {
+            Turn::FailBefore => stream::iter([Err(failure())]).boxed(),
+            Turn::DieInside => {
+                self.is_dead.store(true, Ordering::SeqCst);
+                stream::iter([Err(failure())]).boxed()
+            }
+            Turn::FailAfter => items.take(1).chain(stream::iter([Err(failure())])).boxed(),
+            _ => items,
+        }
+    }
+}
+
+/// A recorder that follows a script.
+struct ScriptedRecorder {
+    inner: Box<dyn Recorder>,
+    script: Arc<Script>,
+}
+
+#[async_trait]
+impl Recorder for ScriptedRecorder {
+    async fn append(&mut self, postings: Vec<RowPosting>) -> Result<(), MetastoreError> {
+        self.script.clone().through(self.inner.append(postings)).await
+    }
+
+    async fn commit(self: Box<Self>, scanned: ScannedObject) -> Result<(), MetastoreError> {
+        self.script.through(self.inner.commit(scanned)).await
     }
 }
 
 #[async_trait]
 impl Metastore for ScriptedMetastore {
     async fn bind(&self, key: &KeyCheck) -> Result<(), MetastoreError> {
-        self.inner.bind(key).await
+        self.script.through(self.inner.bind(key)).await
     }
 
     async fn record(
@@ -267,17 +444,12 @@ impl Metastore for ScriptedMetastore {
         dataset: &DatasetName,
         object: &ObjectVersion,
     ) -> Result<Box<dyn Recorder>, MetastoreError> {
-        self.inner.record(dataset, object).await
+        let inner = self.script.through(self.inner.record(dataset, object)).await?;
+        Ok(Box::new(ScriptedRecorder { inner, script: self.script.clone() }))
     }
 
     async fn succeed(&self, succession: &Succession) -> Result<(), MetastoreError> {
-        let turn = self.script.turn();
-        if matches!(turn, Turn::FailBefore | Turn::DieInside) {
-            self.script.is_dead.fetch_or(turn == Turn::DieInside, Ordering::SeqCst);
-            return Err(Self::failure());
-        }
-        let answer = self.inner.succeed(succession).await;
-        if turn == Turn::FailAfter { Err(Self::failure()) } else { answer }
+        self.script.through(self.inner.succeed(succession)).await
     }
 
     async fn forget(
@@ -285,17 +457,11 @@ impl Metastore for ScriptedMetastore {
         dataset: &DatasetName,
         objects: &[ObjectVersion],
     ) -> Result<(), MetastoreError> {
-        let turn = self.script.turn();
-        if matches!(turn, Turn::FailBefore | Turn::DieInside) {
-            self.script.is_dead.fetch_or(turn == Turn::DieInside, Ordering::SeqCst);
-            return Err(Self::failure());
-        }
-        let answer = self.inner.forget(dataset, objects).await;
-        if turn == Turn::FailAfter { Err(Self::failure()) } else { answer }
+        self.script.through(self.inner.forget(dataset, objects)).await
     }
 
     fn lookup(&self, digests: &[IdentifierDigest]) -> MetastoreStream<Posting> {
-        self.inner.lookup(digests)
+        self.script.stream(self.inner.lookup(digests))
     }
 
     fn indexed(
@@ -303,7 +469,15 @@ impl Metastore for ScriptedMetastore {
         dataset: &DatasetName,
         after: Option<&ObjectKey>,
     ) -> MetastoreStream<ScannedObject> {
-        self.inner.indexed(dataset, after)
+        self.script.stream(self.inner.indexed(dataset, after))
+    }
+
+    async fn recorded(
+        &self,
+        dataset: &DatasetName,
+        keys: &[ObjectKey],
+    ) -> Result<Vec<ScannedObject>, MetastoreError> {
+        self.script.through(self.inner.recorded(dataset, keys)).await
     }
 
     fn postings(
@@ -311,15 +485,15 @@ impl Metastore for ScriptedMetastore {
         dataset: &DatasetName,
         objects: &[ObjectVersion],
     ) -> MetastoreStream<ObjectPostings> {
-        self.inner.postings(dataset, objects)
+        self.script.stream(self.inner.postings(dataset, objects))
     }
 
     async fn datasets(&self) -> Result<Vec<DatasetName>, MetastoreError> {
-        self.inner.datasets().await
+        self.script.through(self.inner.datasets()).await
     }
 
     async fn size(&self) -> Result<MetastoreSize, MetastoreError> {
-        self.inner.size().await
+        self.script.through(self.inner.size()).await
     }
 }
 
@@ -483,8 +657,7 @@ impl Lake for TamperedLake {
     }
 
     async fn write(&self, write: Write) -> Result<ObjectVersion, WriteError> {
-        let is_probe = write.key.to_string().contains("lacuna-probe");
-        if is_probe || matches!(write.base, Base::Absent) {
+        if is_probe(&write.key) || matches!(write.base, Base::Absent) {
             return self.inner.write(write).await;
         }
         let segments = write.edit.collect::<Result<Vec<_>, _>>().expect("an edit");

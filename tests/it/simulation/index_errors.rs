@@ -1,11 +1,20 @@
 //! The index is wrong: too many rows, too few, other ones.
 
+use std::io::Write as _;
+
+use flate2::write::GzEncoder;
+use lacuna::domain::dataset::{Compression, FormatName};
 use lacuna::domain::journal::Outcome;
-use lacuna::domain::row::{RowNumber, RowSet};
+use lacuna::domain::landmark::{Landmark, Landmarks};
+use lacuna::domain::object::ObjectVersion;
+use lacuna::domain::plan::{PlannedChange, PlannedRewrite, SubjectRows};
+use lacuna::domain::posting::{RowGaps, RowPosting, ScanOutcome, ScanSummary, ScannedObject};
+use lacuna::domain::row::{RowCount, RowNumber, RowSet};
 use lacuna::metastore::Metastore as _;
 
 use super::finish;
 use super::world::{Shape, World};
+use crate::support::random_lake::{self, Wrap};
 
 /// E4: an index that names strangers' rows as well costs time, and no stranger a row.
 #[tokio::test]
@@ -111,4 +120,95 @@ async fn an_object_without_the_subjects_is_not_written() {
     assert_eq!(ended.outcome, erased);
     let kept = world.kept().await;
     assert!(kept.iter().any(|(object, ..)| object.is_same_version(&stranger.object)));
+}
+
+const LONG_ROWS: u64 = 4000;
+
+/// The one row of a long object that is the first target's.
+const LONG_ROW: RowNumber = RowNumber(3000);
+
+/// A long object in one gzip member of many blocks.
+fn long_object(erased: bool) -> Vec<u8> {
+    let mut text = Vec::new();
+    for row in 0..LONG_ROWS {
+        let person = if row == LONG_ROW.0 { 0 } else { 2 + row % 2 };
+        let line = format!("{{\"u\":\"person{person}\",\"n\":{row}}}");
+        let blank = format!("{:<1$}", "{}", line.len());
+        text.extend(if erased && person == 0 { blank } else { line }.bytes());
+        text.push(b'\n');
+    }
+    text
+}
+
+fn in_blocks(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+    for piece in text.chunks(10_000) {
+        encoder.write_all(piece).expect("to memory");
+        encoder.flush().expect("to memory");
+    }
+    encoder.finish().expect("to memory")
+}
+
+/// Records the long object with these landmarks, and answers with the change that a plan has for it.
+async fn long_change(world: &World, object: &ObjectVersion, landmarks: Landmarks) -> PlannedChange {
+    let name = &world.dataset.name;
+    let mut recorder = world.metastore.record(name, object).await.expect("a recorder");
+    let posting = RowPosting { digest: world.digest(0), row: LONG_ROW };
+    recorder.append(vec![posting]).await.expect("postings");
+    let scanned = ScannedObject {
+        object: object.clone(),
+        settings: world.dataset.scan_settings(),
+        scanned_at: world.clock.now(),
+        outcome: ScanOutcome::Indexed(ScanSummary {
+            format: FormatName::Jsonl,
+            compression: Compression::Gzip,
+            rows: RowCount(LONG_ROWS),
+            gaps: RowGaps::default(),
+            foreign_values: 0,
+            landmarks,
+        }),
+    };
+    recorder.commit(scanned).await.expect("a record");
+    let rows = RowSet::new([LONG_ROW]).expect("a row");
+    let rewrite = PlannedRewrite {
+        object: object.clone(),
+        format: FormatName::Jsonl,
+        compression: Compression::Gzip,
+        storage_class: None,
+        action: world.dataset.erase.action.clone(),
+        rows_total: RowCount(LONG_ROWS),
+        subjects: vec![SubjectRows { ordinal: 1, rows: rows.count() }],
+        rows,
+        estimate: None,
+    };
+    PlannedChange {
+        dataset: name.clone(),
+        key: object.key.clone(),
+        rewrite: Some(rewrite),
+        expunge: Vec::new(),
+        superseded: world.shape.policy,
+    }
+}
+
+/// E4: landmarks that are wrong, in whatever way, cost time and never an erasure: where what is to be
+/// compared does not begin where one says so, all of the object is read and compared.
+#[tokio::test]
+async fn wrong_landmarks_cost_time_and_no_erasure() {
+    let places: [&[(u64, u64)]; 5] =
+        [&[], &[(0, 83)], &[(1, 41), (2000, 41_000)], &[(2500, 7)], &[(2999, u64::MAX / 2)]];
+    for places in places {
+        let world = World::new(Shape { objects: 1, ..Shape::new(0, false) }).await;
+        let object = world.lake.put(&"long.json".into(), in_blocks(&long_object(false)));
+        let place = |&(row, byte): &(u64, u64)| Landmark { row: RowNumber(row), byte };
+        let rows = places.iter().map(place).collect();
+        let landmarks = Landmarks { rows, ..Landmarks::default() };
+        let change = long_change(&world, &object, landmarks).await;
+        let plan = lacuna::domain::plan::ErasurePlan { changes: vec![change], ..world.plan() };
+        let execution = finish(&world, &plan).await;
+        let outcome = &execution.changes[0].outcome;
+        assert!(matches!(outcome, Outcome::Erased { rows: RowCount(1), .. }), "{outcome:?}");
+        let kept = world.kept().await;
+        let now = kept.iter().find(|it| it.0.key == object.key).expect("it is there");
+        assert!(random_lake::unwrapped(Wrap::Gzip, &now.2) == long_object(true), "{places:?}");
+    }
 }

@@ -29,7 +29,7 @@ fn tools(world: &World, script: &Arc<Script>) -> VacuumTools {
     }
 }
 
-async fn run(world: &World, script: &Arc<Script>) -> Result<VacuumReport, VacuumError> {
+pub async fn run(world: &World, script: &Arc<Script>) -> Result<VacuumReport, VacuumError> {
     vacuum(&tools(world, script), std::slice::from_ref(&world.dataset.name)).await
 }
 
@@ -53,7 +53,7 @@ async fn check(world: &World) {
 }
 
 /// The rows of the index for everybody but the targets are those of the new versions.
-async fn check_index(world: &World) {
+pub async fn check_index(world: &World) {
     use futures::TryStreamExt as _;
     use lacuna::metastore::Metastore as _;
     let kept = world.kept().await;
@@ -109,7 +109,7 @@ async fn undisturbed(shape: Shape) -> u64 {
 }
 
 /// Nothing is left in the lake or noted as left.
-async fn check_leftovers(world: &World) {
+pub async fn check_leftovers(world: &World) {
     assert_eq!(world.lake.unfinished_writes(), 0);
     assert_eq!(leftovers(world).await, 0);
 }

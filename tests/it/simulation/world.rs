@@ -388,11 +388,17 @@ impl World {
 
     /// Promise 5, D16: at any moment, a kept version that holds a target's row has its postings.
     pub async fn check_postings_outlive_rows(&self) {
+        self.check_postings_outlive_rows_of(|_| true).await;
+    }
+
+    /// The same of just some versions.
+    pub async fn check_postings_outlive_rows_of(&self, of: impl Fn(&Known) -> bool) {
         let digests: Vec<_> = self.targets.iter().map(|target| self.digest(*target)).collect();
         let postings: Vec<_> =
             self.metastore.lookup(&digests).try_collect().await.expect("postings");
         let kept = self.kept().await;
-        for known in self.known.iter().filter(|known| known.rows(&self.targets).is_some()) {
+        let known = self.known.iter().filter(|known| of(known));
+        for known in known.filter(|known| known.rows(&self.targets).is_some()) {
             let is_kept = kept.iter().any(|it| it.0.is_same_version(&known.object));
             let is_indexed =
                 postings.iter().any(|posting| posting.object.is_same_version(&known.object));

@@ -114,12 +114,28 @@ pub struct Bucket {
 impl Bucket {
     /// A new bucket, which keeps versions or not.
     pub fn new(keeps_versions: bool) -> Self {
+        Self::make(keeps_versions, false)
+    }
+
+    /// A new bucket, which keeps versions and may be told to let none go.
+    pub fn with_locks() -> Self {
+        Self::make(true, true)
+    }
+
+    /// Does something else with the bucket of this name.
+    pub fn block_on(&self, work: impl AsyncFnOnce(&Client, &str)) {
+        self.runtime.block_on(work(&self.client, &self.name));
+    }
+
+    fn make(keeps_versions: bool, has_locks: bool) -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let service = services::s3();
         let name = services::unique("story");
         let client = runtime.block_on(async {
             let client = services::client(&service.configuration().await);
-            client.create_bucket().bucket(&name).send().await.expect("a bucket");
+            let asked = client.create_bucket().bucket(&name);
+            let asked = asked.object_lock_enabled_for_bucket(has_locks);
+            asked.send().await.expect("a bucket");
             if keeps_versions {
                 let enabled = VersioningConfiguration::builder()
                     .status(BucketVersioningStatus::Enabled)
@@ -130,6 +146,11 @@ impl Bucket {
             client
         });
         Self { name, service, client, runtime }
+    }
+
+    /// Where the server is.
+    pub fn endpoint(&self) -> String {
+        self.service.endpoint.clone()
     }
 
     async fn bytes(&self, key: &str, version: Option<&str>) -> Vec<u8> {
@@ -165,16 +186,23 @@ impl Place for Bucket {
 
     fn all(&self) -> Vec<(String, Vec<u8>)> {
         self.runtime.block_on(async {
-            let listed = self.client.list_object_versions().bucket(&self.name).send();
-            let listed = listed.await.expect("a listing");
-            assert_ne!(listed.is_truncated(), Some(true), "a story has few versions");
             let mut all = Vec::new();
-            for version in listed.versions() {
-                let key = version.key().expect("a key").to_owned();
-                let bytes = self.bytes(&key, version.version_id()).await;
-                all.push((key, bytes));
+            let asked = self.client.list_object_versions().bucket(&self.name);
+            let mut next = (None, None);
+            loop {
+                let page = asked.clone().set_key_marker(next.0).set_version_id_marker(next.1);
+                let page = page.send().await.expect("a listing");
+                for version in page.versions() {
+                    let key = version.key().expect("a key").to_owned();
+                    let bytes = self.bytes(&key, version.version_id()).await;
+                    all.push((key, bytes));
+                }
+                if page.is_truncated() != Some(true) {
+                    return all;
+                }
+                let marker = |marker: Option<&str>| marker.map(str::to_owned);
+                next = (marker(page.next_key_marker()), marker(page.next_version_id_marker()));
             }
-            all
         })
     }
 
