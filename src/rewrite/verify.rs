@@ -49,9 +49,7 @@ impl Work {
             // Nobody is left who knows what was written.
             _ => self.compare_subjects(&reader).await?,
         }
-        if self.seal.is_none() && is_near {
-            self.compare_with_superseded(&reader, intent).await?;
-        }
+        let is_proved = self.seal.is_none() && self.compare_with_superseded(&reader, intent).await?;
         let planned = self.change.rewrite.as_ref();
         let blanked = planned.and_then(|rewrite| intent.blanked(&rewrite.rows));
         let action = planned.map(|rewrite| rewrite.action.clone()).unwrap_or_default();
@@ -59,6 +57,9 @@ impl Work {
         let held = held.map_err(unreadable)?;
         if held.unerased > RowCount(0) {
             return Err(self.unverified(held.unerased, "rows that should be blank are not"));
+        }
+        if is_proved {
+            return Ok(());
         }
         if Some(held.rows) != intent.rows_total() {
             return Err(self.unverified(RowCount(0), "it has another number of rows than before"));
@@ -78,20 +79,21 @@ impl Work {
         }
     }
 
-    /// Compares all rows but the blanked ones with those of the version before, where the lake still has it:
-    /// that is what proves the ranges that the store copied.
-    async fn compare_with_superseded(&self, new: &Reader, intent: &Intent) -> Result<(), Halt> {
-        let Some(planned) = self.change.rewrite.as_ref() else { return Ok(()) };
+    /// Compares all rows but the blanked ones with those of the version before, if the lake still has it.
+    /// That proves the ranges that the store copied, and more than what was noted before the write does:
+    /// a note tells what was read then, which may have been damaged on its way.
+    async fn compare_with_superseded(&self, new: &Reader, intent: &Intent) -> Result<bool, Halt> {
+        let Some(planned) = self.change.rewrite.as_ref() else { return Ok(false) };
         let blanked = intent.blanked(&planned.rows);
         let old = self.site.reader(&planned.object);
         let before = match old.fingerprint(blanked.clone(), Extent::Whole).await {
             Ok(before) => before,
-            Err(ScanError::Lake(error)) if is_gone(&error) => return Ok(()),
+            Err(ScanError::Lake(error)) if is_gone(&error) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
         let after = new.fingerprint(blanked, Extent::Whole).await.map_err(unreadable)?;
         if before == after {
-            Ok(())
+            Ok(true)
         } else {
             Err(self.unverified(RowCount(0), "rows that should have stayed have changed"))
         }
