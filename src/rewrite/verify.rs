@@ -49,7 +49,8 @@ impl Work {
             // Nobody is left who knows what was written.
             _ => self.compare_subjects(&reader).await?,
         }
-        let is_proved = self.seal.is_none() && self.compare_with_superseded(&reader, intent).await?;
+        let is_proved =
+            self.seal.is_none() && self.compare_with_superseded(&reader, intent).await?;
         let planned = self.change.rewrite.as_ref();
         let blanked = planned.and_then(|rewrite| intent.blanked(&rewrite.rows));
         let action = planned.map(|rewrite| rewrite.action.clone()).unwrap_or_default();
