@@ -54,7 +54,16 @@ struct Sums {
     runs: u64,
     broken_off: u64,
     calls: u64,
+    /// Seeds after which nothing could tell whether a change went well.
+    unsettled: u64,
     events: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+}
+
+impl Sums {
+    fn flipped_bits(&self) -> u64 {
+        let events = self.events.lock().expect("not poisoned");
+        events.get("flipped bit").copied().unwrap_or(0)
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "who runs this by name says how much of it")]
@@ -85,6 +94,7 @@ fn any_seed_ends_well() {
     if count >= SEEDS {
         let events = sums.events.lock().expect("not poisoned");
         assert!(events.len() == NAMES.len(), "something never happened: {events:?}");
+        assert!(sums.unsettled * 100 <= count, "{} of {count} were not settled", sums.unsettled);
         assert!(sums.erased > count && sums.drifted > 0 && sums.gone > 0 && sums.broken_off > 0);
     }
 }
@@ -103,6 +113,7 @@ async fn weather(seed: u64, sums: &mut Sums) {
     let world = Arc::new(World::new(shape).await);
     let plan = world.plan();
     let meddling = Meddling::default();
+    let before = sums.flipped_bits();
     for _ in 0..1 + random.below(3) {
         let kinds = 1 + random.below(15);
         let rate = [120, 40, 15, 6][random.index(4)];
@@ -124,6 +135,15 @@ async fn weather(seed: u64, sums: &mut Sums) {
     }
     // The storm is over.
     let last = world.run(&plan, &[], &Script::quiet()).await.expect("no fault is left");
+    // Where what was read before a write was damaged on its way, and the lake keeps no version to hold the
+    // new one against, nothing tells that the new one is right: it is not taken for right, and it is named.
+    let may_be_unsettled = !shape.is_versioned && sums.flipped_bits() > before;
+    if may_be_unsettled && !last.is_finished() {
+        assert!(last.failed().all(|change| change.is_unverified), "{:?}", last.changes);
+        check_nobody_is_harmed(&world, &meddling).await;
+        sums.unsettled += 1;
+        return;
+    }
     assert!(last.is_finished(), "{:?}", last.changes);
     let before = world.kept().await;
     let again = world.run(&plan, &[], &Script::quiet()).await.expect("no fault is left");
