@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use crate::domain::edit::{Edit, Way};
+use crate::domain::edit::{Edit, EditError, Segment, Way};
 use crate::domain::identifier::hex;
 use crate::domain::journal::Step;
 use crate::domain::landmark::Landmarks;
@@ -193,6 +193,14 @@ impl Work {
                 Some(prepared) => return Ok(prepared),
             }
         }
+        if blanking.way == Way::Rows
+            && let Some(edit) = blanking.edit.take()
+        {
+            match confirmed(&reader, planned, edit).await {
+                Ok(edit) => blanking.edit = Some(edit),
+                Err(prepared) => return Ok(prepared),
+            }
+        }
         let Some(rows) = blanking.blanked.clone() else { return Ok(Prepared::Clean) };
         let mut print = match blanking.fingerprint.take() {
             Some(fingerprint) => Ok(fingerprint),
@@ -288,6 +296,29 @@ impl From<ScanError> for Prepared {
         };
         Self::Trouble { detail: chain(&error), may_pass }
     }
+}
+
+/// The edit of a text, if reading its rows once more leads to the same one. A bit that changes on its way to
+/// us can make a line ending content: then the row after it would go with the row that is to go, and where
+/// the lake keeps no versions nothing would bring it back.
+async fn confirmed(
+    reader: &Reader,
+    planned: &PlannedRewrite,
+    edit: Edit,
+) -> Result<Edit, Prepared> {
+    let trouble = |detail: String| Prepared::Trouble { detail, may_pass: true };
+    let all = |edit: Edit| edit.collect::<Result<Vec<Segment>, EditError>>();
+    let again = reader.blank(planned.rows.clone(), &planned.action).await?;
+    let first = all(edit).map_err(|error| trouble(chain(&*error)))?;
+    let second = again.edit.map(all).transpose().map_err(|error| trouble(chain(&*error)))?;
+    if second.as_ref() == Some(&first) {
+        return Ok(Edit::new(first));
+    }
+    Err(trouble(
+        "two readings of the rows to erase differ: the store, the network or this machine's memory \
+         changes bytes; nothing was written"
+            .to_owned(),
+    ))
 }
 
 /// Whether the same write may succeed a little later. An unknown outcome is settled by the look that

@@ -329,6 +329,41 @@ async fn mistakes_of_a_killed_rewriter_are_found() {
     assert!(found > 20, "{found}");
 }
 
+/// E7, D2: what the store copied far from any erased row is proved too, though nobody is left who knows what
+/// was written: the superseded version tells.
+#[tokio::test]
+async fn what_was_copied_is_proved_after_a_kill() {
+    let shape = Shape { objects: 1, ..Shape::new(1, true) };
+    let mut found = 0;
+    for at in 1.. {
+        let world = World::new(shape).await;
+        let fresh = world.put(&"fresh.json".into(), [vec![0], vec![2; 20]].concat(), false);
+        world.index(&fresh).await;
+        let plan = world.plan_with(&fresh);
+        let script = Script::new(at, Event::KillAfter);
+        let mistakes = faults::TamperedLake::writing(world.lake.clone(), 0, faults::shortened);
+        let done = run_on(&world, &plan, mistakes, &script).await;
+        if done.is_ok() {
+            break;
+        }
+        let is_written = async || {
+            let kept = world.kept().await;
+            kept.iter().filter(|it| it.0.key == fresh.object.key).count() > 1
+        };
+        if !is_written().await {
+            continue;
+        }
+        let approved = world.approve(&plan, Vec::new()).await;
+        let tools = world.tools(&Script::quiet());
+        let execution = execute(&tools, approved, ExecuteOptions::default()).await.expect("a run");
+        let failed = execution.failed().find(|change| change.key == fresh.object.key);
+        assert!(failed.is_some_and(|change| change.is_unverified), "killed after call {at}");
+        assert_eq!(world.bytes(&fresh.object).await, fresh.text(&[]));
+        found += 1;
+    }
+    assert!(found > 0);
+}
+
 /// Runs a plan on a lake that makes mistakes as it writes.
 async fn run_mistaken(
     world: &World,
@@ -336,9 +371,18 @@ async fn run_mistaken(
     seed: u64,
     script: &Arc<Script>,
 ) -> Result<Execution, EraseError> {
+    let inner = faults::TamperedLake::writing(world.lake.clone(), seed, faults::mistaken);
+    run_on(world, plan, inner, script).await
+}
+
+async fn run_on(
+    world: &World,
+    plan: &ErasurePlan,
+    inner: faults::TamperedLake,
+    script: &Arc<Script>,
+) -> Result<Execution, EraseError> {
     let approved = world.approve(plan, Vec::new()).await;
     let mut tools = world.tools(script);
-    let inner = faults::TamperedLake::writing(world.lake.clone(), seed, faults::mistaken);
     let lake = Arc::new(faults::ScriptedLake {
         inner: Arc::new(inner),
         script: script.clone(),

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `thrift` | the compact protocol, lossless |
 //! | `window` | bytes of a source, as the crate reads them |
-//! | `footer`, `page`, `pages` | what lies where: row groups, chunks, pages and their rows |
+//! | `footer`, `page`, `pages`, `extras` | what lies where: row groups, chunks, pages and their rows; what lies beside them |
 //! | `leaf` | the schema's columns and which a field path means |
 //! | `value`, `decoder`, `stream`, `hashed` | typed values and levels; the entries of a chunk, with values or their hashes |
 //! | `stored`, `unpack`, `hybrid`, `levels` | a page's bytes, packed numbers and levels |
@@ -30,6 +30,7 @@
 mod abreast;
 mod check;
 mod decoder;
+mod extras;
 mod find;
 mod fingerprint;
 mod footer;

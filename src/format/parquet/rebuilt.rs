@@ -213,6 +213,45 @@ pub(super) fn relocate_chunk(metadata: &mut Struct<'_>, by: i64) -> Result<(), M
     Ok(())
 }
 
+/// Adds where a rebuilt chunk begins to its page offsets, of which 0 is a true one.
+///
+/// # Errors
+///
+/// [`Malformed`] where an offset is none.
+pub(super) fn shift_rebuilt(metadata: &mut Struct<'_>, start: u64) -> Result<i64, Malformed> {
+    for id in [chunk::DATA_PAGE, chunk::DICTIONARY_PAGE] {
+        if let Some(offset) = metadata.integer(id)? {
+            let moved = offset.checked_add(start.cast_signed()).ok_or(Malformed)?;
+            metadata.set_integer(id, I64, moved);
+        }
+    }
+    Ok(start.cast_signed())
+}
+
+/// Notes where a part lies, or that there is none. A length that was not noted before is only added
+/// where it has to be.
+///
+/// # Errors
+///
+/// [`Malformed`] where it is longer than can be noted.
+pub(super) fn set_part(
+    fields: &mut Struct<'_>,
+    (offset, length): (i16, i16),
+    range: Option<&Range<u64>>,
+    needs_length: bool,
+) -> Result<(), Malformed> {
+    let Some(range) = range else {
+        fields.remove_all(&[offset, length]);
+        return Ok(());
+    };
+    fields.set_integer(offset, I64, range.start.cast_signed());
+    if needs_length || fields.has(length) {
+        let bytes = i32::try_from(range.end - range.start).map_err(|_| Malformed)?;
+        fields.set_integer(length, I32, i64::from(bytes));
+    }
+    Ok(())
+}
+
 /// Fields of `OffsetIndex` and `PageLocation`.
 pub(super) const LOCATIONS: i16 = 1;
 pub(super) const OFFSET: i16 = 1;

@@ -12,17 +12,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::abreast::abreast;
-use super::footer::{Chunk, Footer, MAGIC, chunk, column, disjoint, file, group, part};
+use super::extras::{Extras, bloom_size};
+use super::footer::{Footer, MAGIC, chunk, column, disjoint, file, group};
 use super::guarded;
 use super::page::check_size;
 use super::rebuild::{Change, Order, rebuild};
-use super::rebuilt::{INDEXES, Renewed, relocate_chunk, relocate_index};
+use super::rebuilt::{INDEXES, Renewed, relocate_chunk, relocate_index, set_part, shift_rebuilt};
 use super::runs::Runs;
 use super::splice::splice;
 use super::survey::{Doomed, Means};
-use super::thrift::{Cursor, I16, I32, I64, LIST, Malformed, STRUCT, Struct, list};
+use super::thrift::{I16, I64, LIST, Malformed, STRUCT, Struct, list};
 use crate::domain::edit::{EditError, Segment};
-use crate::format::{FormatError, SharedSource, Source};
+use crate::format::{FormatError, SharedSource};
 
 /// How many chunks are made ahead of their turn, at most, and how long they may be together unless it is
 /// one alone: 64 MiB.
@@ -39,14 +40,6 @@ pub(super) enum GroupPlan {
     Drop(Runs),
     /// The whole group is no more.
     Omit,
-}
-
-/// What else the footer refers to for a chunk.
-#[derive(Clone, Default)]
-struct Extras {
-    bloom: Option<Range<u64>>,
-    /// Column index and offset index.
-    indexes: [Option<Range<u64>>; 2],
 }
 
 /// Where the parts of a chunk come to lie in the new file.
@@ -451,37 +444,6 @@ impl Rewrite {
     }
 }
 
-/// Adds where a rebuilt chunk begins to its page offsets, of which 0 is a true one.
-fn shift_rebuilt(metadata: &mut Struct<'_>, start: u64) -> Result<i64, Malformed> {
-    for id in [chunk::DATA_PAGE, chunk::DICTIONARY_PAGE] {
-        if let Some(offset) = metadata.integer(id)? {
-            let moved = offset.checked_add(start.cast_signed()).ok_or(Malformed)?;
-            metadata.set_integer(id, I64, moved);
-        }
-    }
-    Ok(start.cast_signed())
-}
-
-/// Notes where a part lies, or that there is none. A length that was not noted before is only added
-/// where it has to be.
-fn set_part(
-    fields: &mut Struct<'_>,
-    (offset, length): (i16, i16),
-    range: Option<&Range<u64>>,
-    needs_length: bool,
-) -> Result<(), Malformed> {
-    let Some(range) = range else {
-        fields.remove_all(&[offset, length]);
-        return Ok(());
-    };
-    fields.set_integer(offset, I64, range.start.cast_signed());
-    if needs_length || fields.has(length) {
-        let bytes = i32::try_from(range.end - range.start).map_err(|_| Malformed)?;
-        fields.set_integer(length, I32, i64::from(bytes));
-    }
-    Ok(())
-}
-
 impl Iterator for Rewrite {
     type Item = Result<Segment, EditError>;
 
@@ -500,64 +462,6 @@ impl Iterator for Rewrite {
                 return Some(Err(Box::new(error)));
             }
         }
-    }
-}
-
-impl Extras {
-    fn of(source: &dyn Source, chunk: &Chunk, file_end: u64) -> Result<Self, FormatError> {
-        let column = Struct::parse(&chunk.raw)?;
-        let mut extras = Self::default();
-        for ((offset, length), range) in INDEXES.into_iter().zip(&mut extras.indexes) {
-            let offset = column.integer(offset)?.filter(|&offset| offset > 0);
-            let length = column.integer(length)?.filter(|&length| length > 0);
-            if let (Some(offset), Some(length)) = (offset, length) {
-                *range = Some(part(offset, length, file_end)?);
-            }
-        }
-        let metadata = column.structure(column::METADATA)?.ok_or(Malformed)?;
-        if let Some(offset) = metadata.integer(chunk::BLOOM)?.filter(|&offset| offset > 0) {
-            let length = match metadata.integer(chunk::BLOOM_LENGTH)? {
-                Some(length) => length,
-                None => bloom_length(source, offset, file_end)?,
-            };
-            extras.bloom = Some(part(offset, length, file_end)?);
-        }
-        Ok(extras)
-    }
-}
-
-/// How many bytes are read to find a bloom filter's header, which is shorter.
-const BLOOM_HEADER_BYTES: u64 = 64;
-/// The field of `BloomFilterHeader` that holds the size of its bits in bytes.
-const BLOOM_SIZE: i16 = 1;
-
-/// The length of a bloom filter's header and of its bits.
-fn bloom_header(source: &dyn Source, range: &Range<u64>) -> Result<(i64, i64), FormatError> {
-    let length = BLOOM_HEADER_BYTES.min(range.end - range.start);
-    let bytes = source.read_at(range.start, length as usize)?;
-    let mut cursor = Cursor::new(&bytes);
-    let header = Struct::read(&mut cursor)?;
-    Ok(((bytes.len() - cursor.left()) as i64, header.required(BLOOM_SIZE)?))
-}
-
-fn bloom_length(source: &dyn Source, offset: i64, file_end: u64) -> Result<i64, FormatError> {
-    let start = part(offset, 1, file_end)?.start;
-    let (header, bits) = bloom_header(source, &(start..file_end))?;
-    header.checked_add(bits).ok_or_else(|| Malformed.into())
-}
-
-/// How many bytes the bits of a bloom filter take.
-fn bloom_size(source: &dyn Source, range: &Range<u64>) -> Result<usize, FormatError> {
-    let (header, bits) = bloom_header(source, range)?;
-    match usize::try_from(bits) {
-        Ok(size)
-            if size > 0
-                && size.is_multiple_of(32)
-                && (header as u64).checked_add(size as u64) == Some(range.end - range.start) =>
-        {
-            Ok(size)
-        }
-        _ => Err(FormatError::unreadable("a bloom filter of the Parquet file is malformed")),
     }
 }
 

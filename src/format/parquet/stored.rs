@@ -11,6 +11,8 @@ use crate::format::{FormatError, Source};
 
 /// How much is read at once, in bytes.
 const BLOCK_BYTES: u64 = 1 << 20;
+/// A page of at most so many bytes is read at once where its place is known.
+const LONG_BYTES: u64 = 8 << 20;
 
 /// A page that was not yet decompressed.
 pub(super) struct StoredPage {
@@ -56,8 +58,12 @@ pub(super) struct StoredPages<'a> {
 impl<'a> StoredPages<'a> {
     /// The pages of a chunk, which lies within the source.
     pub(super) fn new(source: &'a dyn Source, chunk: &Chunk) -> Self {
-        let Range { start, end } = chunk.pages;
-        Self { source, next: start, end, held: Bytes::new() }
+        Self::within(source, chunk.pages.clone())
+    }
+
+    /// The pages of a stretch of the source, which lies within it.
+    pub(super) fn within(source: &'a dyn Source, bytes: Range<u64>) -> Self {
+        Self { source, next: bytes.start, end: bytes.end, held: Bytes::new() }
     }
 
     /// The one page that fills a stretch of the source, which lies within it.
@@ -69,10 +75,13 @@ impl<'a> StoredPages<'a> {
         source: &'a dyn Source,
         bytes: Range<u64>,
     ) -> Result<StoredPage, FormatError> {
-        let length = usize::try_from(bytes.end - bytes.start)
-            .map_err(|_| FormatError::unreadable("a page is longer than memory"))?;
-        let held = source.read_alone(bytes.start, length)?;
-        let mut pages = Self { source, next: bytes.end, end: bytes.end, held };
+        let length = bytes.end - bytes.start;
+        let mut pages = Self::within(source, bytes.clone());
+        // A long one is read as its header has it: whoever says that it is so long may be wrong.
+        if length <= LONG_BYTES {
+            pages.held = source.read_alone(bytes.start, length as usize)?;
+            pages.next = bytes.end;
+        }
         match pages.next()? {
             Some(page) if page.start == bytes.start && pages.left() == 0 => Ok(page),
             _ => Err(FormatError::unreadable("a page of a column is not where it should be")),

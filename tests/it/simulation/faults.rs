@@ -596,6 +596,16 @@ pub fn mistaken(mut segments: Vec<Segment>, random: &mut Random) -> Vec<Segment>
     segments
 }
 
+/// The last line of what is copied last is lost.
+pub fn shortened(mut segments: Vec<Segment>, _: &mut Random) -> Vec<Segment> {
+    if let Some(Segment::Copy(range)) = segments.last_mut()
+        && range.end - range.start > 60
+    {
+        range.end -= "{\"u\":\"person2\",\"n\":20}\n".len() as u64;
+    }
+    segments
+}
+
 fn garbled(segments: &[Segment], at: usize, random: &mut Random) -> Segment {
     match &segments[at] {
         Segment::Copy(range) => match random.below(4) {

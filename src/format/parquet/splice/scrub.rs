@@ -3,6 +3,8 @@
 //! A writer may give one dictionary to every row group. So an erased value is looked for in the
 //! dictionaries of all chunks of its column, also where no row of a row group was changed.
 
+use std::ops::Range;
+
 use parquet::basic::Compression;
 
 use super::super::leaf::Leaf;
@@ -31,12 +33,16 @@ pub(in super::super) fn keeps_lost(
     if lost.is_empty() || column.chunk.pages.is_empty() {
         return Ok(false);
     }
-    let first = first_header(column.source, &column.chunk.pages)?;
-    if !first.is_some_and(|first| first.kind == PageKind::Dictionary) {
+    let Range { start, end } = column.chunk.pages;
+    let first = first_header(column.source, &(start..end))?;
+    let Some(first) = first.filter(|first| first.kind == PageKind::Dictionary) else {
         return Ok(false);
-    }
-    let mut pages = StoredPages::new(column.source, column.chunk);
-    let Some(page) = pages.next()? else { return Ok(false) };
+    };
+    // Most chunks keep nothing, so that no more of them is read than the dictionary.
+    let from = start + first.start;
+    let behind = from + first.header_bytes + first.stored_bytes;
+    let page = StoredPages::one(column.source, from..behind)?;
+    let mut pages = StoredPages::within(column.source, behind..end);
     let mut unpacker = Unpacker::default();
     let mut dictionary = Dictionary::new(page, (kind, codec), &mut unpacker)?;
     let empty = empty_value(leaf, kind);
