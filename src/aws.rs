@@ -10,6 +10,10 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
+mod skew;
+
+use skew::{Heeding, ServiceTime};
+
 /// Who calls, and where. What is `None` is found as the AWS tools find it: in the environment, the
 /// shared configuration files, or the machine's role.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,10 +35,12 @@ pub async fn configuration(access: &Access, answer_limit: Duration) -> SdkConfig
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();
+    let time = ServiceTime::default();
     let timeouts =
         TimeoutConfig::builder().connect_timeout(CONNECT_LIMIT).read_timeout(answer_limit).build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
+        .http_client(Heeding { inner: http, time: time.clone() })
+        .time_source(time)
         .timeout_config(timeouts)
         .retry_config(RetryConfig::standard());
     if let Some(profile) = &access.profile {

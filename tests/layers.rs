@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const TABLE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &["domain"]),
-    ("aws", &[]),
+    ("aws", &["clock"]),
     ("format", &["domain"]),
     ("lake", &["domain", "clock", "aws"]),
     ("metastore", &["domain", "clock", "aws"]),

@@ -206,6 +206,17 @@ impl Work {
             Some(fingerprint) => Ok(fingerprint),
             None => reader.fingerprint(Some(rows.clone()), blanking.before.clone()).await,
         };
+        // Where versions are kept, the superseded one settles what a damaged note cannot.
+        if let Ok(first) = &print
+            && blanking.way == Way::Rows
+            && !self.site.keeps_versions
+        {
+            match reader.fingerprint(Some(rows.clone()), blanking.before.clone()).await {
+                Ok(second) if second == *first => {}
+                Ok(_) => return Ok(Prepared::differs()),
+                Err(error) => return Ok(error.into()),
+            }
+        }
         // What is to be compared begins where a landmark says so, which may be wrong like any row.
         if print.as_ref().is_err_and(is_about_content) && blanking.before != Extent::Whole {
             match self.read_whole(&reader, planned, &mut blanking).await? {
@@ -287,6 +298,15 @@ enum Prepared {
     Trouble { detail: String, may_pass: bool },
 }
 
+impl Prepared {
+    /// Reading the same bytes twice did not lead to the same.
+    fn differs() -> Self {
+        let detail = "two readings of the rows to erase differ: the store, the network or this \
+                      machine's memory changes bytes; nothing was written";
+        Self::Trouble { detail: detail.to_owned(), may_pass: true }
+    }
+}
+
 /// The object could not be read: the look that follows tells whether it is still there.
 impl From<ScanError> for Prepared {
     fn from(error: ScanError) -> Self {
@@ -314,11 +334,7 @@ async fn confirmed(
     if second.as_ref() == Some(&first) {
         return Ok(Edit::new(first));
     }
-    Err(trouble(
-        "two readings of the rows to erase differ: the store, the network or this machine's memory \
-         changes bytes; nothing was written"
-            .to_owned(),
-    ))
+    Err(Prepared::differs())
 }
 
 /// Whether the same write may succeed a little later. An unknown outcome is settled by the look that

@@ -5,16 +5,30 @@ use std::time::Duration;
 
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
-use aws_sdk_s3::config::SharedCredentialsProvider;
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
+use lacuna::aws::Access;
 use lacuna::domain::edit::Segment;
 use lacuna::domain::object::{ETag, VersionId};
-use lacuna::lake::{LakeErrorKind, Lock, Settled, WriteOutcome, settle};
+use lacuna::lake::{LakeErrorKind, Lock, Settled, Target, WriteOutcome, settle};
 
 use super::*;
 use crate::support::wire::{Answer, Proxy, Request, Stub};
 
 async fn lake_at(endpoint: &str) -> S3Lake {
     let configuration = services::configuration(endpoint, "access", "secret").await;
+    S3Lake::with_configuration(&configuration, settings("bucket")).expect("a lake")
+}
+
+/// The same over the configuration that the program makes.
+async fn lake_as_configured(endpoint: &str) -> S3Lake {
+    let access = Access { region: Some("us-east-1".to_owned()), ..Access::default() };
+    let configuration = lacuna::aws::configuration(&access, Duration::from_secs(5)).await;
+    let credentials = Credentials::new("access", "secret", None, None, "test");
+    let configuration = configuration
+        .into_builder()
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .endpoint_url(endpoint)
+        .build();
     S3Lake::with_configuration(&configuration, settings("bucket")).expect("a lake")
 }
 
@@ -91,6 +105,48 @@ async fn keys_reach_the_wire_as_they_are() {
 
 fn is_the_bucket(path: &str) -> bool {
     path == "/bucket" || path == "/bucket/"
+}
+
+/// B17: a machine whose clock is years behind the store's works all the same: a refusal tells the time, with a
+/// body or without, and what was refused is signed anew.
+#[tokio::test]
+async fn a_wrong_clock_is_corrected_by_the_first_refusal() {
+    let in_the_store = "Tue, 01 Jan 2030 00:00:30 GMT";
+    for begins_with_head in [false, true] {
+        let stub = Stub::start(move |request| {
+            let is_signed_then = request
+                .header("x-amz-date")
+                .is_some_and(|signed| signed.starts_with("20300101T0000"));
+            match (is_signed_then, request.method.as_str()) {
+                (true, _) => holding(request),
+                (false, "HEAD") => Answer::new(403, "").with("date", in_the_store),
+                (false, _) => Answer::error(403, "RequestTimeTooSkewed").with("date", in_the_store),
+            }
+        });
+        let lake = lake_as_configured(&stub.endpoint).await;
+        let object = version("a", "v1", 3);
+        if begins_with_head {
+            lake.attributes(Target::Version(&object)).await.expect("found");
+        }
+        assert_eq!(bytes_of(&lake, &object).await.expect("read"), b"abc");
+        let base = Base::Version(object.clone());
+        write(&lake, &object.key, base, Edit::bytes("new")).await.expect("written");
+        let refused = |request: &&Request| {
+            !request.header("x-amz-date").unwrap_or_default().starts_with("2030")
+        };
+        assert_eq!(stub.seen().iter().filter(refused).count(), 1, "one refusal is enough");
+    }
+}
+
+/// A service that refuses for another reason, at another time than ours, says so.
+#[tokio::test]
+async fn a_wrong_clock_does_not_hide_a_refusal() {
+    let stub = Stub::start(|_| {
+        Answer::error(403, "AccessDenied").with("date", "Tue, 01 Jan 2030 00:00:30 GMT")
+    });
+    let lake = lake_as_configured(&stub.endpoint).await;
+    let error = bytes_of(&lake, &version("a", "v1", 3)).await.expect_err("refused");
+    assert_eq!(error.kind(), LakeErrorKind::Denied, "{error}");
 }
 
 /// C7: no request ever asks to bypass a retention.
