@@ -12,7 +12,7 @@ use crate::domain::object::{ObjectKey, ObjectVersion};
 use crate::domain::plan::PlannedRewrite;
 use crate::domain::row::{RowCount, RowSet};
 use crate::domain::stretch::Extent;
-use crate::format::Blanking;
+use crate::format::{Blanking, Fingerprint};
 use crate::lake::{
     Base, LakeErrorKind, ObserverError, OperationId, Staging, Write, WriteError, WriteObserver,
     WriteOutcome,
@@ -22,7 +22,7 @@ use crate::scan::{ScanError, is_gone};
 
 use super::past::{Intent, difference, spell};
 use super::position::Position;
-use super::reading::{Reader, is_about_content};
+use super::reading::Reader;
 use super::seal::Seal;
 use super::{Halt, Notes, Planned, TRIES, Work, chain, patiently};
 
@@ -202,35 +202,18 @@ impl Work {
             }
         }
         let Some(rows) = blanking.blanked.clone() else { return Ok(Prepared::Clean) };
-        let mut print = match blanking.fingerprint.take() {
-            Some(fingerprint) => Ok(fingerprint),
-            None => reader.fingerprint(Some(rows.clone()), blanking.before.clone()).await,
+        let fingerprint = match blanking.fingerprint.take() {
+            Some(fingerprint) => fingerprint,
+            None => {
+                // Where versions are kept, the superseded one settles what a damaged note cannot.
+                let is_alone = blanking.way == Way::Rows && !self.site.keeps_versions;
+                match expected(&reader, &rows, &blanking.before, is_alone).await {
+                    Ok(fingerprint) => fingerprint,
+                    Err(prepared) => return Ok(prepared),
+                }
+            }
         };
-        // Where versions are kept, the superseded one settles what a damaged note cannot.
-        if let Ok(first) = &print
-            && blanking.way == Way::Rows
-            && !self.site.keeps_versions
-        {
-            match reader.fingerprint(Some(rows.clone()), blanking.before.clone()).await {
-                Ok(second) if second == *first => {}
-                Ok(_) => return Ok(Prepared::differs()),
-                Err(error) => return Ok(error.into()),
-            }
-        }
-        // What is to be compared begins where a landmark says so, which may be wrong like any row.
-        if print.as_ref().is_err_and(is_about_content) && blanking.before != Extent::Whole {
-            match self.read_whole(&reader, planned, &mut blanking).await? {
-                None => {}
-                Some(prepared) => return Ok(prepared),
-            }
-            blanking.landmarks = Landmarks::default();
-            print = reader.fingerprint(Some(rows.clone()), Extent::Whole).await;
-        }
         let Some(edit) = blanking.edit else { return Ok(Prepared::Clean) };
-        let fingerprint = match print {
-            Ok(fingerprint) => fingerprint,
-            Err(error) => return Ok(error.into()),
-        };
         let intent = Intent {
             operation: fresh_operation()?,
             fingerprint: spell(&fingerprint),
@@ -335,6 +318,22 @@ async fn confirmed(
         return Ok(Edit::new(first));
     }
     Err(Prepared::differs())
+}
+
+/// What the rows that the write may touch have to hold afterwards; where it `is_alone`, nothing else will
+/// tell, so that it is read twice.
+async fn expected(
+    reader: &Reader,
+    rows: &RowSet,
+    before: &Extent,
+    is_alone: bool,
+) -> Result<Fingerprint, Prepared> {
+    let read = || reader.fingerprint(Some(rows.clone()), before.clone());
+    let fingerprint = read().await?;
+    if is_alone && read().await? != fingerprint {
+        return Err(Prepared::differs());
+    }
+    Ok(fingerprint)
 }
 
 /// Whether the same write may succeed a little later. An unknown outcome is settled by the look that

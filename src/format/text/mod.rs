@@ -243,7 +243,12 @@ impl<S: Syntax> Text<S> {
             subjects: &order.subjects,
             found: Found::default(),
         };
-        let stretches = near::around(&order.rows, landmarks);
+        // A block that is compressed anew begins before its row, and what is in it is compared.
+        let lead_bytes = match self.compression {
+            Compression::None => 0,
+            _ => Landmarks::DISTANCE_BYTES,
+        };
+        let stretches = near::around(&order.rows, landmarks, lead_bytes);
         let mut records = Records::traced(source.clone(), self.compression, self.syntax.cutter())?;
         if let Some(header) = records.header()? {
             eraser.header(header.text)?;
@@ -253,9 +258,10 @@ impl<S: Syntax> Text<S> {
             (Changes::default(), Vec::new(), Vec::new());
         for stretch in &stretches {
             records.go_to(stretch)?;
+            let mut is_first = true;
             while let Some(&wanted) = ordered.peek().filter(|wanted| stretch.contains(**wanted)) {
                 let Some(record) = records.next()? else { break };
-                changes.pass(&record);
+                changes.pass(&record, std::mem::take(&mut is_first));
                 let Some(row) = record.row.filter(|row| *row == wanted) else { continue };
                 ordered.next();
                 match eraser.erase(&record, row)? {
@@ -302,9 +308,8 @@ impl<S: Syntax> Text<S> {
             Answer::Refused(reason) => reason.to_owned(),
             Answer::Spliced(spliced) => {
                 let rows = blanking.blanked.as_ref();
-                let before = rows.map_or_else(Vec::new, |rows| {
-                    near::covering(&spliced.touched, rows, [landmarks, &passed])
-                });
+                let before = rows
+                    .map_or_else(Vec::new, |rows| near::covering(&spliced.touched, rows, &passed));
                 let after = Extent::new(Shift::new(&patches).stretches(&before));
                 let (before, edit) = (Extent::new(before), Some(Edit::new(spliced.segments)));
                 return Ok(Blanking { edit, way: Way::Blocks, before, after, ..blanking });
@@ -321,16 +326,17 @@ struct Changes {
     patches: Vec<Patch>,
     /// From where an edit can go on.
     hints: Vec<Hint>,
-    /// Where some of the rows begin that were read.
-    passed: Landmarks,
+    /// Where some of the rows begin that were read, ascending.
+    passed: Vec<Landmark>,
 }
 
 impl Changes {
     /// More hints than this take more memory than they save time.
     const MOST_HINTS: usize = 256;
 
-    fn pass(&mut self, record: &Record<'_>) {
-        if let Some(row) = record.row {
+    fn pass(&mut self, record: &Record<'_>, is_first: bool) {
+        let next = self.passed.last().map_or(0, |last| last.byte + Landmarks::DISTANCE_BYTES);
+        if let Some(row) = record.row.filter(|_| is_first || record.start >= next) {
             self.passed.push(Landmark { row, byte: record.start });
         }
     }

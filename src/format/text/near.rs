@@ -10,12 +10,16 @@ use crate::format::compression::Touched;
 use crate::format::{FormatError, Source};
 
 /// The rows to read: each ordered one with its neighbours, and whatever stands between the landmark before
-/// them and them.
-pub(super) fn around(rows: &RowSet, landmarks: &Landmarks) -> Vec<Stretch> {
+/// them and them; the landmark is at least so many bytes before another one that is before them.
+pub(super) fn around(rows: &RowSet, landmarks: &Landmarks, lead_bytes: u64) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = Vec::new();
     for row in rows.iter() {
         let end = RowNumber(row.0.saturating_add(2));
         let start = landmarks.before(RowNumber(row.0.saturating_sub(1)));
+        let start = start.and_then(|near| match lead_bytes {
+            0 => Some(near),
+            _ => before_byte(&landmarks.rows, near.byte.checked_sub(lead_bytes)?),
+        });
         let start = start.unwrap_or(Landmark { row: RowNumber(0), byte: 0 });
         match stretches.last_mut() {
             Some(last) if last.end >= start.row => last.end = end,
@@ -26,18 +30,14 @@ pub(super) fn around(rows: &RowSet, landmarks: &Landmarks) -> Vec<Stretch> {
 }
 
 /// The rows that lie in a part that was compressed anew, or a little behind it: from a landmark before it
-/// on. `blanked` are the rows of the patches.
-pub(super) fn covering(
-    touched: &[Touched],
-    blanked: &RowSet,
-    landmarks: [&Landmarks; 2],
-) -> Vec<Stretch> {
+/// on. `blanked` are the rows of the patches; `passed` are landmarks from which reading led to them, so that
+/// they are right.
+pub(super) fn covering(touched: &[Touched], blanked: &RowSet, passed: &[Landmark]) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = Vec::new();
     for part in touched {
         let last = blanked.as_slice().get(part.last).copied().unwrap_or_default();
         let end = RowNumber(last.0.saturating_add(part.lines).saturating_add(2));
-        let known = landmarks.into_iter().filter_map(|all| before_byte(all, part.start));
-        let start = known.max_by_key(|landmark| landmark.byte);
+        let start = before_byte(passed, part.start);
         let start = start.unwrap_or(Landmark { row: RowNumber(0), byte: 0 });
         match stretches.last_mut() {
             Some(stretch) if stretch.end >= start.row => stretch.end = stretch.end.max(end),
@@ -48,9 +48,9 @@ pub(super) fn covering(
 }
 
 /// The last landmark at or before a place.
-fn before_byte(landmarks: &Landmarks, byte: u64) -> Option<Landmark> {
-    let after = landmarks.rows.partition_point(|landmark| landmark.byte <= byte);
-    after.checked_sub(1).and_then(|at| landmarks.rows.get(at)).copied()
+fn before_byte(landmarks: &[Landmark], byte: u64) -> Option<Landmark> {
+    let after = landmarks.partition_point(|landmark| landmark.byte <= byte);
+    after.checked_sub(1).and_then(|at| landmarks.get(at)).copied()
 }
 
 /// Tells where places of the old content lie in the new one. Asked in ascending order.

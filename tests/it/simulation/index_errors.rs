@@ -194,8 +194,22 @@ async fn long_change(world: &World, object: &ObjectVersion, landmarks: Landmarks
 /// compared does not begin where one says so, all of the object is read and compared.
 #[tokio::test]
 async fn wrong_landmarks_cost_time_and_no_erasure() {
-    let places: [&[(u64, u64)]; 5] =
-        [&[], &[(0, 83)], &[(1, 41), (2000, 41_000)], &[(2500, 7)], &[(2999, u64::MAX / 2)]];
+    let text = long_object(false);
+    let right = |row: usize| {
+        let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        let end = ends.map(|(at, _)| at as u64).nth(row - 1).expect("a row");
+        (row as u64, end + 1)
+    };
+    // The last two: the row is reached from a right one, and what its block begins with from a wrong one.
+    let places: [&[(u64, u64)]; 7] = [
+        &[],
+        &[(0, 83)],
+        &[(1, 41), (2000, 41_000)],
+        &[(2500, 7)],
+        &[(2999, u64::MAX / 2)],
+        &[(2980, 5), right(2998)],
+        &[(2980, right(1).1), right(2998)],
+    ];
     for places in places {
         let world = World::new(Shape { objects: 1, ..Shape::new(0, false) }).await;
         let object = world.lake.put(&"long.json".into(), in_blocks(&long_object(false)));
