@@ -63,6 +63,8 @@ class Engines:
 
     def polars(self, name, sign, value):
         """How many rows it finds."""
+        if "decimal256" in str(self.schema.field(name).type):
+            raise NotImplementedError  # It filters some of them, and panics at others.
         column = pl.col(name) if not name.startswith("^") else None
         if sign.startswith("IS"):
             asked = column.is_null() if sign == "IS NULL" else column.is_not_null()
@@ -131,6 +133,8 @@ def ask(engines, tables, question):
             continue
         if not error and found == on_a_control(engines[1].path, engine, tables[1], question):
             continue
+        if not error and counts_twice(engines[1], engine, question[0], len(tables[1])):
+            continue
         about = f"{engine}: {question[0]} {question[1]}"
         if error:
             raise Violation(f"{about} cannot be answered any more: {error}")
@@ -155,6 +159,16 @@ def on_a_control(path, engine, table, question):
         return found
     finally:
         control.unlink(missing_ok=True)
+
+
+def counts_twice(engines, engine, name, rows):
+    """Whether an engine finds more rows with and without a value than there are rows.
+
+    No file can say that of itself. DuckDB 2.0 does it with small pages whose last or first row is null, also
+    with what pyarrow writes.
+    """
+    counts = [answer(engines, engine, (name, sign, None))[0] for sign in ("IS NULL", "IS NOT NULL")]
+    return None not in counts and sum(counts) > rows
 
 
 def answer(engines, engine, question):

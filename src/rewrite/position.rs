@@ -2,6 +2,7 @@
 
 use crate::domain::object::ObjectVersion;
 use crate::domain::plan::PlannedRewrite;
+use crate::domain::row::RowCount;
 use crate::lake::{LakeError, LakeErrorKind, Target};
 
 use super::past::{Intent, spell};
@@ -60,7 +61,7 @@ impl Work {
     }
 
     /// Tells by its content whether a version is ours, on a lake that does not mark operations: no
-    /// subject stands in it, and all rows that were to stay hold what they held.
+    /// subject stands in it, the rows that were to go hold nothing, and all others what they held.
     async fn recognise(
         &self,
         current: ObjectVersion,
@@ -78,8 +79,9 @@ impl Work {
         }
         for intent in self.past.intents() {
             let blanked = intent.blanked(&planned.rows);
-            let held = reader.fingerprint(blanked, intent.extent.clone()).await?;
-            if spell(&held) == intent.fingerprint {
+            let (action, extent) = (planned.action.clone(), intent.extent.clone());
+            let held = reader.erased_fingerprint(blanked, action, extent).await?;
+            if held.unerased == RowCount(0) && spell(&held) == intent.fingerprint {
                 return Ok(Position::Ours(current, intent.clone()));
             }
         }

@@ -90,6 +90,31 @@ async fn another_writers_bytes_survive() {
     assert!(drifted > 0, "the writer never came in between");
 }
 
+/// A1: on a lake that leaves no operation id on what it writes, another writer's object that holds what ours
+/// would, but for somebody else's rows where ours has blanks, is not taken for ours.
+#[tokio::test]
+async fn a_lookalike_is_not_taken_for_ours() {
+    let shape = Shape { marks_operations: false, ..Shape::new(4, false) };
+    let (calls, _) = undisturbed(shape).await;
+    let mut drifted = 0;
+    for at in 1..=calls {
+        let world = World::new(shape).await;
+        let key = victim(&world);
+        let plan = world.plan();
+        let _ = world.run(&plan, &[], &Script::new(at, Event::KillAfter)).await;
+        let known = world.known.iter().find(|it| it.object.key == key).expect("the victim");
+        let replaced = |owner: &usize| if world.targets.contains(owner) { 2 } else { *owner };
+        let written = world.put(&key, known.owners.iter().map(replaced).collect(), known.is_csv);
+        let execution = world.run(&plan, &[], &Script::quiet()).await.expect("no fault is left");
+        assert!(execution.is_finished(), "call {at}: {:?}", execution.changes);
+        drifted += execution.drifted().count();
+        let kept = world.kept().await;
+        let current = kept.iter().find(|it| it.0.key == key).expect("it is there");
+        assert!(current.0.is_same_version(&written.object), "call {at}: it is written over");
+    }
+    assert!(drifted > 0, "it was never too late");
+}
+
 /// A3: an object that is deleted meanwhile is not brought back.
 #[tokio::test]
 async fn a_deleted_object_stays_deleted() {
