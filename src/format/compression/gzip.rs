@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
-use super::Input;
-use super::splice::Checkpoint;
+use super::splice::{Checkpoint, Hint};
 use super::trace::Trace;
+use super::{Input, NEAR_BYTES};
 use crate::format::{FormatError, Source};
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -196,6 +196,15 @@ impl<S: Source> Members<S> {
     /// A place to go on from before this place of the content, within the member that begins there.
     pub(super) fn checkpoint(&mut self, member: u64, place: u64) -> Option<Arc<Checkpoint>> {
         self.trace.as_mut()?.before(member, place)
+    }
+
+    /// Goes on at a place further on.
+    pub(super) fn resume(&mut self, (member, checkpoint): &Hint) -> Result<(), FormatError> {
+        self.input.piece_bytes = self.input.piece_bytes.min(NEAR_BYTES);
+        let trace = Trace::resumed(&mut self.input, member.content, checkpoint)?;
+        let trace = trace.ok_or_else(|| self.fail("the gzip stream is not what it was"))?;
+        self.trace = Some(Box::new(trace));
+        Ok(())
     }
 
     pub(super) fn position(&self) -> u64 {

@@ -16,6 +16,7 @@ mod deflate;
 mod gzip;
 mod lz4;
 mod recompress;
+mod resume;
 mod snappy;
 mod splice;
 mod start;
@@ -24,6 +25,7 @@ mod zstd;
 
 use deflate::Place;
 pub(super) use recompress::Recompress;
+pub(super) use resume::Resume;
 use splice::Checkpoint;
 pub(super) use splice::{Answer, Hint, Touched};
 use start::is_skippable;
@@ -177,6 +179,7 @@ pub(super) struct Content<S> {
     first: MemberStart,
     /// The content offset of the next byte.
     position: u64,
+    resume: Resume,
 }
 
 enum Stream<S> {
@@ -207,7 +210,12 @@ impl<S: Source> Content<S> {
             Compression::Lz4 => Stream::Lz4(Box::new(lz4::Frames::new(input))),
             Compression::Snappy => Stream::Snappy(Box::new(snappy::Chunks::new(input))),
         };
-        Ok(Self { stream, first, position: first.content })
+        Ok(Self { stream, first, position: first.content, resume: Resume::default() })
+    }
+
+    /// Makes [`Content::seek`] go on from these places.
+    pub(super) fn resume_from(&mut self, resume: &Resume) {
+        self.resume = resume.clone();
     }
 
     /// Makes [`Content::hint`] answer, where the compression allows an edit by blocks. Asked before the first
@@ -305,18 +313,30 @@ impl<S: Source> Content<S> {
         Ok((Bytes::from(bytes), goes_on))
     }
 
-    /// Goes on at this content offset without reading what is before it, within the member that was
-    /// begun. Answers whether it did: only what is not compressed allows it.
-    pub(super) fn seek(&mut self, position: u64) -> bool {
+    /// Goes on as near before this content offset as it can without reading what is before it, and answers
+    /// with the member that that is in; `None` where it cannot. A member was begun.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`] where nothing is at a place from which reading was said to go on, or the store fails.
+    pub(super) fn seek(&mut self, position: u64) -> Result<Option<MemberStart>, FormatError> {
         match &mut self.stream {
             Stream::Plain { input, begun: true } if position <= input.source.size_bytes() => {
                 input.next = position;
                 input.piece = Bytes::new();
                 input.piece_bytes = input.piece_bytes.min(NEAR_BYTES);
                 self.position = position;
-                true
+                Ok(Some(self.first))
             }
-            _ => false,
+            Stream::Gzip(members) => {
+                let Some(hint) = self.resume.between(self.position, position) else {
+                    return Ok(None);
+                };
+                members.resume(hint)?;
+                self.position = resume::content(hint);
+                Ok(Some(hint.0))
+            }
+            _ => Ok(None),
         }
     }
 

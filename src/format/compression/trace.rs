@@ -43,6 +43,22 @@ impl Trace {
         }
     }
 
+    /// Goes on at such a place in the member that begins there; `None` where the input does not have it.
+    pub(super) fn resumed<S: Source>(
+        input: &mut Input<S>,
+        member: u64,
+        Checkpoint { place, crc, window }: &Checkpoint,
+    ) -> Result<Option<Self>, FormatError> {
+        let mut trace = Self::new();
+        if !trace.inflate.resume(place, input)? {
+            return Ok(None);
+        }
+        trace.output = Output::after(window, place.content);
+        trace.crc = Hasher::new_with_initial(*crc);
+        trace.base = member;
+        Ok(Some(trace))
+    }
+
     /// Another member begins.
     pub(super) fn begin(&mut self) {
         self.base = self.base.saturating_add(self.output.end());

@@ -3,13 +3,13 @@
 //! Knows rows, their numbers and the ranges they lie in; never what a row says, which is the matter
 //! of a [`Syntax`].
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::compression::{Answer, Hint, Recompress, by_blocks};
+use super::compression::{Answer, Hint, MemberStart, Recompress, Resume, by_blocks};
 use super::{
     BlankOrder, Blanking, Compaction, Except, Fingerprint, Format, FormatError, ScanSink,
     SharedSource, Source,
@@ -261,12 +261,19 @@ impl<S: Syntax> Text<S> {
             let mut is_first = true;
             while let Some(&wanted) = ordered.peek().filter(|wanted| stretch.contains(**wanted)) {
                 let Some(record) = records.next()? else { break };
-                changes.pass(&record, std::mem::take(&mut is_first));
-                let Some(row) = record.row.filter(|row| *row == wanted) else { continue };
+                let passed = changes.passed(&record, std::mem::take(&mut is_first));
+                let row = record.row.filter(|row| *row == wanted);
+                let erased = match row {
+                    Some(row) => eraser.erase(&record, row)?.map(|bytes| patch(&record, bytes)),
+                    None => None,
+                };
+                if let Some((landmark, member)) = passed {
+                    changes.pass(landmark, records.hint(member, landmark.byte));
+                }
+                let Some(row) = row else { continue };
                 ordered.next();
-                match eraser.erase(&record, row)? {
-                    Some(bytes) => {
-                        let patch = patch(&record, bytes);
+                match erased {
+                    Some(patch) => {
                         let hint = records.hint(patch.member, patch.range.start);
                         changes.add(patch, hint);
                         blanked.push(row);
@@ -300,19 +307,24 @@ impl<S: Syntax> Text<S> {
         blanking: Blanking,
         (changes, landmarks): (Changes, &Landmarks),
     ) -> Result<Blanking, FormatError> {
-        let Changes { patches, hints, passed } = changes;
+        let Changes { patches, hints, passed, .. } = changes;
         let kept = Shift::new(&patches).landmarks(landmarks);
         let blanking = Blanking { landmarks: kept, ..blanking };
-        let hints = (&hints[..], landmarks.member_bytes);
-        let because = match by_blocks(source, self.compression, &patches, hints)? {
+        let known = (&hints[..], landmarks.member_bytes);
+        let because = match by_blocks(source, self.compression, &patches, known)? {
             Answer::Refused(reason) => reason.to_owned(),
             Answer::Spliced(spliced) => {
                 let rows = blanking.blanked.as_ref();
                 let before = rows
                     .map_or_else(Vec::new, |rows| near::covering(&spliced.touched, rows, &passed));
                 let after = Extent::new(Shift::new(&patches).stretches(&before));
-                let (before, edit) = (Extent::new(before), Some(Edit::new(spliced.segments)));
-                return Ok(Blanking { edit, way: Way::Blocks, before, after, ..blanking });
+                let before = Extent::new(before);
+                let mut records = self.records(source.clone())?;
+                records.resume_from(&Resume::of(&hints));
+                let print = Print::new(&self.syntax, Except::from(rows));
+                let fingerprint = Some(print.read(&mut records, &before)?);
+                let (edit, way) = (Some(Edit::new(spliced.segments)), Way::Blocks);
+                return Ok(Blanking { edit, way, before, after, fingerprint, ..blanking });
             }
         };
         let edit = self.edit(source.clone(), KnownPatches::new(patches))?;
@@ -324,31 +336,44 @@ impl<S: Syntax> Text<S> {
 #[derive(Default)]
 struct Changes {
     patches: Vec<Patch>,
-    /// From where an edit can go on.
+    /// From where an edit can go on, and reading near it.
     hints: Vec<Hint>,
     /// Where some of the rows begin that were read, ascending.
     passed: Vec<Landmark>,
+    /// From where reading can go on at the last of them.
+    recent: VecDeque<Hint>,
 }
 
 impl Changes {
     /// More hints than this take more memory than they save time.
     const MOST_HINTS: usize = 256;
 
-    fn pass(&mut self, record: &Record<'_>, is_first: bool) {
+    /// So many landmarks before a row, its block begins behind one of them.
+    const RECENT: usize = 4;
+
+    /// Where a record begins that is to be passed, if it is one to take note of.
+    fn passed(&self, record: &Record<'_>, is_first: bool) -> Option<(Landmark, MemberStart)> {
         let next = self.passed.last().map_or(0, |last| last.byte + Landmarks::DISTANCE_BYTES);
-        if let Some(row) = record.row.filter(|_| is_first || record.start >= next) {
-            self.passed.push(Landmark { row, byte: record.start });
+        let row = record.row.filter(|_| is_first || record.start >= next)?;
+        Some((Landmark { row, byte: record.start }, record.member))
+    }
+
+    fn pass(&mut self, landmark: Landmark, hint: Option<Hint>) {
+        self.passed.push(landmark);
+        if self.recent.len() == Self::RECENT {
+            self.recent.pop_front();
         }
+        self.recent.extend(hint);
     }
 
     fn add(&mut self, patch: Patch, hint: Option<Hint>) {
         self.patches.push(patch);
-        let is_known = |(_, hint): &Hint| match self.hints.last() {
-            Some((_, last)) => Arc::ptr_eq(last, hint),
-            None => false,
-        };
-        let more = hint.filter(|hint| !is_known(hint) && self.hints.len() < Self::MOST_HINTS);
-        self.hints.extend(more);
+        for hint in self.recent.drain(..).chain(hint) {
+            let is_known = self.hints.last().is_some_and(|last| Arc::ptr_eq(&last.1, &hint.1));
+            if !is_known && self.hints.len() < Self::MOST_HINTS {
+                self.hints.push(hint);
+            }
+        }
     }
 }
 

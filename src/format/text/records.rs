@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::domain::dataset::Compression;
 use crate::domain::landmark::Landmark;
 use crate::domain::row::{RowCount, RowNumber};
-use crate::format::compression::{Content, Hint, Input, MemberStart, PIECE_BYTES};
+use crate::format::compression::{Content, Hint, Input, MemberStart, PIECE_BYTES, Resume};
 use crate::format::{FormatError, LONGEST_RECORD_BYTES, Source};
 
 /// What may stand before the first record, and is no part of it.
@@ -121,6 +121,11 @@ impl<S: Source, C: Cutter> Records<S, C> {
         Self::of(content, cutter)
     }
 
+    /// Makes [`Records::skip_to`] go on from these places.
+    pub(in crate::format) fn resume_from(&mut self, resume: &Resume) {
+        self.content.resume_from(resume);
+    }
+
     fn of(content: Content<S>, cutter: C) -> Result<Self, FormatError> {
         let mut records = Self {
             content,
@@ -196,9 +201,16 @@ impl<S: Source, C: Cutter> Records<S, C> {
     /// Goes on at this byte of the content, and has it at hand.
     fn skip_bytes(&mut self, byte: u64) -> Result<(), FormatError> {
         let buffered = (self.buffer.len() - self.at) as u64;
-        if byte > self.offset.saturating_add(buffered) && self.content.seek(byte) {
+        if byte > self.offset.saturating_add(buffered)
+            && !self.ended
+            && let Some(member) = self.content.seek(byte)?
+        {
             self.buffer.clear();
-            (self.at, self.offset) = (0, byte);
+            (self.at, self.offset) = (0, self.content.position());
+            self.within_member = true;
+            if self.members.back() != Some(&member) {
+                self.members.push_back(member);
+            }
         }
         loop {
             let left = usize::try_from(byte - self.offset).unwrap_or(usize::MAX);

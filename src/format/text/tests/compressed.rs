@@ -61,7 +61,12 @@ fn check(format: &dyn Format, stored: &Bytes, blanking: Blanking) -> Bytes {
     let within = |bytes: &Bytes, extent: &Extent| {
         format.fingerprint_within(bytes, except, extent).expect("readable")
     };
-    assert_eq!(within(stored, &blanking.before), within(&new, &blanking.after));
+    let before = within(stored, &blanking.before);
+    assert!(
+        blanking.fingerprint.is_none_or(|known| known == before),
+        "read from the start it differs"
+    );
+    assert_eq!(before, within(&new, &blanking.after));
     assert_eq!(within(stored, &Extent::Whole), within(&new, &Extent::Whole));
     let mut told = Told::default();
     format.scan(&new, &fields(), &mut told).expect("readable");
@@ -86,6 +91,7 @@ fn rows_of_one_member_are_erased_by_blocks() {
             let source: SharedSource = Arc::new(stored.clone());
             let blanking = format.blank(source, &order).expect("readable");
             assert_eq!((&blanking.way, blanking.unmatched.len()), (&Way::Blocks, 0));
+            assert!(blanking.fingerprint.is_some());
             let edit = blanking.edit.as_ref().expect("a change");
             assert!(edit.size_bytes().is_some());
             let Extent::Stretches(before) = &blanking.before else { panic!("all of it") };
