@@ -242,6 +242,10 @@ pub struct Blanking {
     pub blanked: Option<RowSet>,
     /// Ordered rows that hold none: blank already, or the index was wrong. The edit leaves them alone.
     pub unmatched: Vec<RowNumber>,
+    /// How many rows hold one and were not ordered, of those that were read on the way to the ordered ones:
+    /// the index was wrong, about them or about where rows are. The edit leaves them alone. Parquet does not
+    /// look for them.
+    pub surplus: RowCount,
     /// How the edit makes the new object.
     pub way: Way,
     /// Every row any byte of which the edit may have touched, in the old object; in compressed text from
@@ -256,12 +260,18 @@ pub struct Blanking {
 }
 
 impl Blanking {
+    /// Whether all ordered rows held a subject, and no other row that was read.
+    pub fn is_as_ordered(&self) -> bool {
+        self.unmatched.is_empty() && self.surplus == RowCount(0)
+    }
+
     /// Nothing is to change.
     pub(crate) fn nothing(unmatched: Vec<RowNumber>) -> Self {
         Self {
             edit: None,
             blanked: None,
             unmatched,
+            surplus: RowCount(0),
             way: Way::Rows,
             before: Extent::default(),
             after: Extent::default(),

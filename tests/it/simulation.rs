@@ -17,6 +17,7 @@ use std::sync::Arc;
 use lacuna::domain::dataset::SupersededPolicy;
 use lacuna::domain::journal::Outcome;
 use lacuna::domain::object::ObjectKey;
+use lacuna::domain::object::Standing;
 use lacuna::domain::observe::Stop;
 use lacuna::domain::plan::{ErasurePlan, Reason};
 use lacuna::erase::execution::{Execution, Tally};
@@ -327,6 +328,37 @@ async fn mistakes_of_a_killed_rewriter_are_found() {
         }
     }
     assert!(found > 20, "{found}");
+}
+
+/// E4, B8: a bit that flips in two readings in a row, in the very name that is looked for, makes no object clean:
+/// its postings would be forgotten, and the person with them.
+#[tokio::test]
+async fn two_damaged_readings_make_no_object_clean() {
+    let shape = Shape { objects: 1, ..Shape::new(1, true) };
+    let mut finished = 0;
+    for at in 1.. {
+        let world = World::new(shape).await;
+        let fresh = world.put(&"fresh.json".into(), vec![2, 0], false);
+        world.index(&fresh).await;
+        let plan = world.plan_with(&fresh);
+        let text = String::from_utf8(fresh.text(&[])).expect("text");
+        let bit = 8 * (text.find("person0").expect("the target") + 2);
+        let damage = move |call| (call == at || call == at + 1).then_some(Event::FlippedBit(bit));
+        let script = Script::choosing(Box::new(damage));
+        // A probe of the lake may not survive it.
+        let execution = world.run(&plan, &[], &script).await;
+        world.check_postings_outlive_rows().await;
+        finished += u64::from(execution.is_ok_and(|execution| execution.is_finished()));
+        if script.calls() < at {
+            break;
+        }
+        let last = world.run(&plan, &[], &Script::quiet()).await.expect("no fault is left");
+        assert!(last.is_finished(), "call {at}: {:?}", last.changes);
+        let kept = world.kept().await;
+        let now = kept.iter().find(|it| it.0.key == fresh.object.key && it.1 == Standing::Current);
+        assert_eq!(now.expect("it is there").2, fresh.text(&world.targets), "call {at}");
+    }
+    assert!(finished > 10, "{finished}");
 }
 
 /// E7, D2: what the store copied far from any erased row is proved too, though nobody is left who knows what

@@ -187,7 +187,7 @@ impl<S: Syntax> Format for Text<S> {
     fn blank(&self, source: SharedSource, order: &BlankOrder) -> Result<Blanking, FormatError> {
         if !order.landmarks.rows.is_empty() {
             match self.blank_near(&source, order, &order.landmarks) {
-                Ok(blanking) if blanking.unmatched.is_empty() => return Ok(blanking),
+                Ok(blanking) if blanking.is_as_ordered() => return Ok(blanking),
                 Err(error @ FormatError::Source(_)) => return Err(error),
                 // The index was wrong about a row, or the landmarks are wrong: then the row is elsewhere.
                 Ok(_) | Err(_) => {}
@@ -256,37 +256,38 @@ impl<S: Syntax> Text<S> {
         let mut ordered = order.rows.iter().peekable();
         let (mut changes, mut blanked, mut unmatched) =
             (Changes::default(), Vec::new(), Vec::new());
+        let mut surplus = RowCount(0);
         for stretch in &stretches {
             records.go_to(stretch)?;
             let mut is_first = true;
-            while let Some(&wanted) = ordered.peek().filter(|wanted| stretch.contains(**wanted)) {
+            while records.rows().0 < stretch.end.0 {
                 let Some(record) = records.next()? else { break };
                 let passed = changes.passed(&record, std::mem::take(&mut is_first));
-                let row = record.row.filter(|row| *row == wanted);
-                let erased = match row {
+                let ordered = record.row.filter(|row| ordered.next_if_eq(row).is_some());
+                let erased = match ordered {
                     Some(row) => eraser.erase(&record, row)?.map(|bytes| patch(&record, bytes)),
-                    None => None,
+                    None => {
+                        surplus.0 += u64::from(record.row.is_some() && eraser.is_theirs(&record));
+                        None
+                    }
                 };
                 if let Some((landmark, member)) = passed {
                     changes.pass(landmark, records.hint(member, landmark.byte));
                 }
-                let Some(row) = row else { continue };
-                ordered.next();
-                match erased {
-                    Some(patch) => {
+                match (ordered, erased) {
+                    (Some(row), Some(patch)) => {
                         let hint = records.hint(patch.member, patch.range.start);
                         changes.add(patch, hint);
                         blanked.push(row);
                     }
-                    None => unmatched.push(row),
+                    (row, _) => unmatched.extend(row),
                 }
             }
         }
         unmatched.extend(ordered);
-        let Some(blanked) = RowSet::new(blanked) else {
-            return Ok(Blanking::nothing(unmatched));
-        };
-        let blanking = Blanking { blanked: Some(blanked), ..Blanking::nothing(unmatched) };
+        let nothing = Blanking { surplus, ..Blanking::nothing(unmatched) };
+        let Some(blanked) = RowSet::new(blanked) else { return Ok(nothing) };
+        let blanking = Blanking { blanked: Some(blanked), ..nothing };
         match self.compression {
             Compression::None => {
                 let Changes { patches, .. } = changes;
@@ -416,7 +417,7 @@ impl<R: ReadRecord, E: EraseRecord> Eraser<'_, R, E> {
     /// What the row becomes; `None` where it holds no identifier of the subjects, or cannot be
     /// read.
     fn erase(&mut self, record: &Record<'_>, row: RowNumber) -> Result<Option<Bytes>, FormatError> {
-        if !self.matches(record.text).unwrap_or(false) {
+        if !self.is_theirs(record) {
             return Ok(None);
         }
         let fail = |reason: &str| FormatError::unreadable_at(reason, Some(row), record.start);
@@ -431,6 +432,11 @@ impl<R: ReadRecord, E: EraseRecord> Eraser<'_, R, E> {
             )),
             Err(_) => Err(fail("the row could not be read any more after its erasure")),
         }
+    }
+
+    /// Whether the record can be read, and one of the subjects stands in it.
+    fn is_theirs(&mut self, record: &Record<'_>) -> bool {
+        self.matches(record.text).unwrap_or(false)
     }
 
     fn matches(&mut self, text: &[u8]) -> Result<bool, Broken> {
