@@ -248,8 +248,7 @@ pub struct Blanking {
     pub surplus: RowCount,
     /// How the edit makes the new object.
     pub way: Way,
-    /// Every row any byte of which the edit may have touched, in the old object; in compressed text from
-    /// one of the order's landmarks on, so that a wrong one makes an extent that cannot be read …
+    /// Every row any byte of which the edit may have touched, in the old object …
     pub before: Extent,
     /// … and the same rows in the new one.
     pub after: Extent,
