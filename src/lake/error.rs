@@ -1,6 +1,7 @@
 //! What can go wrong with a store, by what the caller does about it.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::domain::object::ObjectKey;
 
@@ -13,6 +14,7 @@ pub struct LakeError {
     key: Option<ObjectKey>,
     message: String,
     permission: Option<&'static str>,
+    pause: Option<Duration>,
     source: Option<Source>,
 }
 
@@ -45,7 +47,8 @@ pub enum LakeErrorKind {
 impl LakeError {
     /// An error of this kind. The message says what was attempted and what happened, lower case.
     pub fn new(kind: LakeErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, key: None, message: message.into(), permission: None, source: None }
+        let message = message.into();
+        Self { kind, key: None, message, permission: None, pause: None, source: None }
     }
 
     /// An error about an object: `message` follows the key.
@@ -65,6 +68,18 @@ impl LakeError {
     pub fn lacking(mut self, permission: &'static str) -> Self {
         self.permission = Some(permission);
         self
+    }
+
+    /// The same error of a store that wants to be left alone for so long.
+    #[must_use]
+    pub fn asking_for(mut self, pause: Option<Duration>) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    /// How long the store wants to be left alone, where it says so.
+    pub fn pause(&self) -> Option<Duration> {
+        self.pause
     }
 
     /// The permission that is missing, where the store says that one is.

@@ -17,8 +17,12 @@ use super::{
 };
 use crate::domain::object::{ListedVersion, ObjectKey, ObjectVersion, VersionId};
 
+/// The longest pause that a store may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(300);
+
 /// How often, and how long to wait in between: each time at random up to a bound that doubles ("full
-/// jitter", Brooker, *Exponential Backoff And Jitter*, AWS Architecture Blog, 2015).
+/// jitter", Brooker, *Exponential Backoff And Jitter*, AWS Architecture Blog, 2015), and after whatever pause
+/// the store asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// How often something is attempted in all, at least once.
@@ -43,7 +47,8 @@ impl Patience {
         if error.kind() != LakeErrorKind::Unavailable || failed.saturating_add(1) >= self.attempts {
             return Err(error);
         }
-        tokio::time::sleep(self.pause(failed, getrandom::u64().unwrap_or(u64::MAX))).await;
+        let asked = error.pause().unwrap_or_default().min(LONGEST_ASKED);
+        tokio::time::sleep(asked + self.pause(failed, getrandom::u64().unwrap_or(u64::MAX))).await;
         Ok(())
     }
 
@@ -269,5 +274,21 @@ mod tests {
         assert_eq!(patience.pause(3, 0), Duration::ZERO);
         assert_eq!(patience.pause(1, u64::MAX / 2).as_millis(), 100);
         assert_eq!(patience.pause(u32::MAX, u64::MAX).as_millis(), 1000);
+    }
+
+    /// B10: a store that says how long to leave it alone is left alone for as long, within reason.
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_the_store_asks_for_is_kept() {
+        let longest = Duration::from_millis(20);
+        let patience = Patience { attempts: 3, first: longest, longest };
+        for (asked, least) in [(None, 0), (Some(7), 7), (Some(u64::MAX), 300)] {
+            let error = LakeError::new(LakeErrorKind::Unavailable, "busy")
+                .asking_for(asked.map(Duration::from_secs));
+            let begun = tokio::time::Instant::now();
+            patience.wait(0, error).await.expect("there is patience left");
+            let waited = begun.elapsed();
+            let least = Duration::from_secs(least);
+            assert!(least <= waited && waited <= least + 2 * longest, "{asked:?}: {waited:?}");
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! What S3's answers mean: kinds of failure, and whether a failed write may have happened.
 
 use std::error::Error;
+use std::time::Duration;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 
 use crate::domain::object::ObjectKey;
 use crate::lake::{LakeError, LakeErrorKind, WriteError, WriteOutcome};
@@ -44,7 +46,7 @@ impl Call<'_> {
         let text = self.describe(status, kind, error.code(), error.message());
         let is_permission =
             kind == LakeErrorKind::Denied && remedy(kind, status, error.code()).is_none();
-        let told = self.error(kind, &text);
+        let told = self.error(kind, &text).asking_for(pause_asked(&error));
         // What follows the name of the permission is for people.
         let name = self.permission.split(' ').next().filter(|_| is_permission);
         match name {
@@ -117,6 +119,20 @@ fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
         SdkError::ServiceError(answer) => Some(answer.raw().status().as_u16()),
         _ => None,
     }
+}
+
+/// How long the store wants to be left alone: `Retry-After` in seconds or as a date (RFC 9110, 10.2.3), the
+/// date counted from the answer's own.
+fn pause_asked<E>(error: &SdkError<E, HttpResponse>) -> Option<Duration> {
+    let SdkError::ServiceError(answer) = error else { return None };
+    let header = |name: &str| answer.raw().headers().get(name);
+    let date = |text: &str| DateTime::from_str(text, DateTimeFormat::HttpDate).ok();
+    let after = header("retry-after")?;
+    let seconds = after.trim().parse::<u64>().ok().or_else(|| {
+        let from = date(header("date")?)?.secs();
+        u64::try_from(date(after)?.secs().checked_sub(from)?).ok()
+    });
+    seconds.map(Duration::from_secs)
 }
 
 /// Whether the store says that there is no such thing.

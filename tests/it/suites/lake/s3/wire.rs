@@ -268,6 +268,46 @@ async fn only_proof_makes_a_write_unchanged() {
     }
 }
 
+/// B10: a store that wants to be left alone for a time is understood.
+#[tokio::test]
+async fn a_pause_is_understood_as_seconds_and_as_a_date() {
+    let now = "Tue, 01 Jan 2030 00:00:30 GMT";
+    for (after, pause) in [
+        ("7", Some(7)),
+        ("Tue, 01 Jan 2030 00:01:00 GMT", Some(30)),
+        ("Tue, 01 Jan 2030 00:00:00 GMT", None),
+        ("soon", None),
+    ] {
+        let stub = Stub::start(move |request| match request.method.as_str() {
+            "PUT" => Answer::error(503, "SlowDown").with("retry-after", after).with("date", now),
+            _ => holding(request),
+        });
+        let lake = lake_at(&stub.endpoint).await;
+        let object = version("a", "v1", 3);
+        let base = Base::Version(object.clone());
+        let error = write(&lake, &object.key, base, Edit::bytes("new")).await.expect_err(after);
+        assert_eq!(error.error.kind(), LakeErrorKind::Unavailable, "{after}");
+        assert_eq!(error.error.pause(), pause.map(Duration::from_secs), "{after}");
+    }
+}
+
+/// B18: credentials that end meanwhile are named, and nothing is taken for gone or for changed.
+#[tokio::test]
+async fn credentials_that_expire_are_named() {
+    let stub = Stub::start(|request| match request.parameter("versioning") {
+        Some(_) => holding(request),
+        None => Answer::error(400, "ExpiredToken"),
+    });
+    let lake = lake_at(&stub.endpoint).await;
+    let object = version("a", "v1", 3);
+    let error = bytes_of(&lake, &object).await.expect_err("expired");
+    assert_eq!(error.kind(), LakeErrorKind::Other);
+    assert!(error.to_string().contains("renew them"), "{error}");
+    let base = Base::Version(object.clone());
+    let error = write(&lake, &object.key, base, Edit::bytes("new")).await.expect_err("expired");
+    assert_eq!(error.outcome, WriteOutcome::Unchanged);
+}
+
 /// B2, B3: an error within a 200 leaves the outcome of a completion open; a conflict does not, and
 /// ends the upload.
 #[tokio::test]
