@@ -3,13 +3,12 @@
 //! Knows rows, their numbers and the ranges they lie in; never what a row says, which is the matter
 //! of a [`Syntax`].
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::compression::{Answer, Hint, MemberStart, Recompress, Resume, by_blocks};
+use super::compression::{Answer, Recompress, Resume, by_blocks};
 use super::{
     BlankOrder, Blanking, Compaction, Except, Fingerprint, Format, FormatError, ScanSink,
     SharedSource, Source,
@@ -18,11 +17,12 @@ use crate::domain::dataset::{Compression, EraseAction};
 use crate::domain::edit::{Edit, Segment, Way};
 use crate::domain::field::{BoundFields, Digested};
 use crate::domain::identifier::IdentifierDigest;
-use crate::domain::landmark::{Landmark, Landmarks};
-use crate::domain::row::{RowCount, RowNumber, RowSet};
+use crate::domain::landmark::Landmarks;
+use crate::domain::row::{RowCount, RowSet};
 use crate::domain::stretch::Extent;
 
 mod blocks;
+mod changes;
 #[cfg(test)]
 pub(super) mod differential;
 pub(super) mod helpers;
@@ -34,6 +34,7 @@ mod records;
 mod window;
 
 use blocks::Blocks;
+use changes::{Changes, Eraser, patch};
 use near::Shift;
 pub(super) use patch::{KnownPatches, Patch, Patches, Patching, Splice};
 use print::Print;
@@ -333,56 +334,6 @@ impl<S: Syntax> Text<S> {
     }
 }
 
-/// What is to change, and what helps to change it.
-#[derive(Default)]
-struct Changes {
-    patches: Vec<Patch>,
-    /// From where an edit can go on, and reading near it.
-    hints: Vec<Hint>,
-    /// Where some of the rows begin that were read, ascending.
-    passed: Vec<Landmark>,
-    /// From where reading can go on at the last of them.
-    recent: VecDeque<Hint>,
-}
-
-impl Changes {
-    /// More hints than this take more memory than they save time.
-    const MOST_HINTS: usize = 256;
-
-    /// So many landmarks before a row, its block begins behind one of them.
-    const RECENT: usize = 4;
-
-    /// Where a record begins that is to be passed, if it is one to take note of.
-    fn passed(&self, record: &Record<'_>, is_first: bool) -> Option<(Landmark, MemberStart)> {
-        let next = self.passed.last().map_or(0, |last| last.byte + Landmarks::DISTANCE_BYTES);
-        let row = record.row.filter(|_| is_first || record.start >= next)?;
-        Some((Landmark { row, byte: record.start }, record.member))
-    }
-
-    fn pass(&mut self, landmark: Landmark, hint: Option<Hint>) {
-        self.passed.push(landmark);
-        if self.recent.len() == Self::RECENT {
-            self.recent.pop_front();
-        }
-        self.recent.extend(hint);
-    }
-
-    fn add(&mut self, patch: Patch, hint: Option<Hint>) {
-        self.patches.push(patch);
-        for hint in self.recent.drain(..).chain(hint) {
-            let is_known = self.hints.last().is_some_and(|last| Arc::ptr_eq(&last.1, &hint.1));
-            if !is_known && self.hints.len() < Self::MOST_HINTS {
-                self.hints.push(hint);
-            }
-        }
-    }
-}
-
-fn patch(record: &Record<'_>, bytes: Bytes) -> Patch {
-    let range = record.start..record.start + record.text.len() as u64;
-    Patch { range, bytes, member: record.member }
-}
-
 /// An edit whose length is known beforehand, which a store may need.
 fn known(patches: Vec<Patch>, source: &SharedSource) -> Edit {
     let mut segments = Vec::with_capacity(patches.len() * 2 + 1);
@@ -398,52 +349,6 @@ fn known(patches: Vec<Patch>, source: &SharedSource) -> Edit {
         segments.push(Segment::Copy(position..source.size_bytes()));
     }
     Edit::new(segments)
-}
-
-/// Matches a row again and erases it.
-struct Eraser<'o, R, E> {
-    reader: R,
-    eraser: E,
-    subjects: &'o HashSet<IdentifierDigest>,
-    found: Found,
-}
-
-impl<R: ReadRecord, E: EraseRecord> Eraser<'_, R, E> {
-    fn header(&mut self, text: &[u8]) -> Result<(), FormatError> {
-        self.eraser.header(text);
-        self.reader.header(text)
-    }
-
-    /// What the row becomes; `None` where it holds no identifier of the subjects, or cannot be
-    /// read.
-    fn erase(&mut self, record: &Record<'_>, row: RowNumber) -> Result<Option<Bytes>, FormatError> {
-        if !self.is_theirs(record) {
-            return Ok(None);
-        }
-        let fail = |reason: &str| FormatError::unreadable_at(reason, Some(row), record.start);
-        let mut bytes = Vec::with_capacity(record.text.len());
-        let erased = self.eraser.erase(record.text, &mut bytes);
-        erased.map_err(|broken| fail(broken.reason))?;
-        match self.matches(&bytes) {
-            Ok(false) => Ok(Some(Bytes::from(bytes))),
-            Ok(true) => Err(fail(
-                "an identifier of the subject would stay in the row: \
-                 it stands in a field that the dataset keeps, or does not redact",
-            )),
-            Err(_) => Err(fail("the row could not be read any more after its erasure")),
-        }
-    }
-
-    /// Whether the record can be read, and one of the subjects stands in it.
-    fn is_theirs(&mut self, record: &Record<'_>) -> bool {
-        self.matches(record.text).unwrap_or(false)
-    }
-
-    fn matches(&mut self, text: &[u8]) -> Result<bool, Broken> {
-        self.found.clear();
-        self.reader.read(text, &mut self.found)?;
-        Ok(self.found.any_of(self.subjects))
-    }
 }
 
 /// The blanks of an object as changes that leave nothing in their place, found while they are asked

@@ -10,6 +10,7 @@ use crate::domain::dataset::Reading;
 use crate::domain::field::IdentifierField;
 use crate::domain::identifier::{DigestKey, Identifier, IdentifierType, Namespace, RawValue};
 use crate::domain::posting::{RowGap, RowPosting};
+use crate::domain::row::RowNumber;
 use crate::format::compression::MemberStart;
 use crate::format::{SourceError, Stopped, checked_range, detect};
 
