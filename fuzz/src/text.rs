@@ -315,14 +315,16 @@ fn hints(found: &Found, length: usize, choices: &mut Choices<'_>) -> Landmarks {
     let mut landmarks = found.landmarks.clone();
     match choices.below(4) {
         0 => {
-            let mut places: Vec<Landmark> = (0..1 + choices.any(4))
-                .map(|_| Landmark {
-                    row: RowNumber(choices.any(found.rows as usize + 2) as u64),
-                    byte: choices.any(length + 9) as u64,
-                })
-                .collect();
-            places.sort_by_key(|place| (place.row, place.byte));
-            landmarks.rows = places;
+            let count = 1 + choices.any(4);
+            let mut ascending = |below: usize| {
+                let mut places: Vec<u64> = (0..count).map(|_| choices.any(below) as u64).collect();
+                places.sort_unstable();
+                places
+            };
+            let rows = ascending(found.rows as usize + 2);
+            let places = rows.into_iter().zip(ascending(length + 9));
+            landmarks.rows =
+                places.map(|(row, byte)| Landmark { row: RowNumber(row), byte }).collect();
         }
         1 => landmarks.member_bytes = Some(choices.any(length * 3 + 1) as u64),
         _ => {}
