@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::failure::failure;
 use crate::metastore::{MetastoreError, MetastoreErrorKind};
@@ -19,6 +19,9 @@ const VERSION: i32 = 2;
 
 /// How long a writer waits for another process's, and a purge for readers of the old bytes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The pause before an index is made that another process is just making.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The state of an object's row: being recorded, by the writer it names.
 pub(super) const PENDING: i64 = 0;
@@ -156,7 +159,21 @@ fn create(connection: &mut Connection, folder: &Path) -> Result<(), MetastoreErr
         }
         transaction.commit()
     };
-    make(connection).map_err(|error| failure("be made", error))
+    // Where several switch to the log at once SQLite lets them fail instead of wait, whatever its timeout, since
+    // each may hold what another waits for.
+    let mut waited = Duration::ZERO;
+    loop {
+        match make(connection) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && waited < PATIENCE =>
+            {
+                std::thread::sleep(PAUSE);
+                waited += PAUSE;
+            }
+            made => return made.map_err(|error| failure("be made", error)),
+        }
+    }
 }
 
 fn check_version(connection: &Connection, folder: &Path) -> Result<(), MetastoreError> {
