@@ -16,11 +16,12 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
+use jiff::tz::TimeZone;
 
 use crate::clock::Clock;
 
 /// A clock that is off by less is right enough for every service.
-const TOLERATED_SECONDS: i64 = 4 * 60;
+const TOLERATED_SECONDS: u64 = 4 * 60;
 
 /// The time as services have it: the machine's, until a service refuses it. Clones are the same clock.
 #[derive(Clone, Debug, Default)]
@@ -44,21 +45,26 @@ fn machine_seconds() -> i64 {
 
 impl ServiceTime {
     /// Takes over the time of an answer that refuses a request. Answers whether that is another time than
-    /// the request was signed with.
-    fn heed(&self, answer: &HttpResponse) -> bool {
+    /// the request was `signed` with: of several under way together each may have been.
+    fn heed(&self, signed: Option<i64>, answer: &HttpResponse) -> bool {
         if !matches!(answer.status().as_u16(), 400..=403) {
             return false;
         }
-        let Some(date) = answer.headers().get("date") else { return false };
+        let Some((signed, date)) = signed.zip(answer.headers().get("date")) else { return false };
         let Ok(date) = DateTime::from_str(date, Format::HttpDate) else { return false };
-        let offset = date.secs().saturating_sub(machine_seconds());
-        let before = self.offset.load(Ordering::Relaxed);
-        let is_off = offset.abs_diff(before) > TOLERATED_SECONDS.unsigned_abs();
+        let is_off = date.secs().abs_diff(signed) > TOLERATED_SECONDS;
         if is_off {
-            self.offset.store(offset, Ordering::Relaxed);
+            self.offset.store(date.secs().saturating_sub(machine_seconds()), Ordering::Relaxed);
         }
         is_off
     }
+}
+
+/// The time that a request was signed with, in seconds since 1970.
+fn signed_at(request: &HttpRequest) -> Option<i64> {
+    let date = request.headers().get("x-amz-date")?;
+    let date = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", date).ok()?;
+    Some(TimeZone::UTC.to_timestamp(date).ok()?.as_second())
 }
 
 /// A client that heeds what time it is where requests are refused. Such a refusal is told as one that may
@@ -88,11 +94,12 @@ struct HeedingConnector {
 
 impl HttpConnector for HeedingConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let signed = signed_at(&request);
         let answer = self.inner.call(request);
         let time = self.time.clone();
         HttpConnectorFuture::new(async move {
             let answer = answer.await?;
-            if time.heed(&answer) {
+            if time.heed(signed, &answer) {
                 let text = "refused, and the service has another time than this machine; set the \
                             machine's clock";
                 return Err(ConnectorError::io(text.into()));

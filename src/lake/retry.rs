@@ -47,8 +47,8 @@ impl Patience {
         if error.kind() != LakeErrorKind::Unavailable || failed.saturating_add(1) >= self.attempts {
             return Err(error);
         }
-        let asked = error.pause().unwrap_or_default().min(LONGEST_ASKED);
-        tokio::time::sleep(asked + self.pause(failed, getrandom::u64().unwrap_or(u64::MAX))).await;
+        let own = self.pause(failed, getrandom::u64().unwrap_or(u64::MAX));
+        tokio::time::sleep(asked(&error) + own).await;
         Ok(())
     }
 
@@ -57,6 +57,11 @@ impl Patience {
         let bound = self.first.saturating_mul(2_u32.saturating_pow(failed)).min(self.longest);
         bound.mul_f64(random as f64 / u64::MAX as f64)
     }
+}
+
+/// The pause that the store asks for.
+fn asked(error: &LakeError) -> Duration {
+    error.pause().unwrap_or_default().min(LONGEST_ASKED)
 }
 
 /// Another lake, asked with patience.
@@ -235,12 +240,13 @@ impl Lake for Retry {
         Ok(stream::try_unfold(reading, next).boxed())
     }
 
-    /// An unknown outcome is looked up. Where the mark is not there the outcome stays unknown, since
+    /// An unknown outcome is looked up, after the pause that the store asks for. Where the mark is not there the outcome stays unknown, since
     /// what was sent may still arrive.
     async fn write(&self, write: Write) -> Result<ObjectVersion, WriteError> {
         let (key, operation) = (write.key.clone(), write.operation.clone());
         match self.inner.write(write).await {
             Err(error) if error.outcome == WriteOutcome::Unknown => {
+                tokio::time::sleep(asked(&error.error)).await;
                 match self.again(|| settle(&*self.inner, &key, &operation)).await {
                     Ok(Settled::Committed(object)) => Ok(object),
                     Ok(Settled::NotCommitted) | Err(_) => Err(error),

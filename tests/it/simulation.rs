@@ -27,7 +27,7 @@ use lacuna::lake::Estate;
 use lacuna::lake::LakeErrorKind;
 
 use faults::{Event, Script};
-use world::{Shape, World};
+use world::{Known, Shape, World};
 
 /// Runs the plan to its end once the faults are over.
 async fn finish(world: &World, plan: &ErasurePlan) -> Execution {
@@ -197,10 +197,8 @@ async fn a_policy_that_keeps_versions_is_honoured_and_named() {
 /// C7: a locked version stays and is named with the date; the new version is written all the same.
 #[tokio::test]
 async fn a_locked_version_is_retained_and_named() {
-    let world = World::new(Shape { objects: 1, ..Shape::new(0, true) }).await;
-    let fresh = world.put(&"fresh.json".into(), vec![2, 0, 3], false);
-    world.index(&fresh).await;
-    let plan = world.plan_with(&fresh);
+    let (world, _, plan) =
+        with_fresh(Shape { objects: 1, ..Shape::new(0, true) }, vec![2, 0, 3]).await;
     let rewrite = plan.changes[0].rewrite.as_ref().expect("a rewrite");
     let until = "2027-03-01T00:00:00Z".parse().expect("a moment");
     world.lake.lock(&rewrite.object, lacuna::lake::Lock::Until(until));
@@ -273,10 +271,7 @@ async fn a_store_that_ignores_conditions_is_refused() {
 /// version to go back to is named.
 #[tokio::test]
 async fn a_garbled_version_is_not_taken_for_done() {
-    let world = World::new(Shape::new(1, true)).await;
-    let fresh = world.put(&"fresh.json".into(), vec![2, 0, 3], false);
-    world.index(&fresh).await;
-    let plan = world.plan_with(&fresh);
+    let (world, fresh, plan) = with_fresh(Shape::new(1, true), vec![2, 0, 3]).await;
     let approved = world.approve(&plan, Vec::new()).await;
     let mut tools = world.tools(&Script::quiet());
     let lake = Arc::new(faults::TamperedLake::reading(world.lake.clone()));
@@ -330,6 +325,15 @@ async fn mistakes_of_a_killed_rewriter_are_found() {
     assert!(found > 20, "{found}");
 }
 
+/// A world and its plan, with one object more in both, whose rows are these people's.
+async fn with_fresh(shape: Shape, owners: Vec<usize>) -> (World, Known, ErasurePlan) {
+    let world = World::new(shape).await;
+    let fresh = world.put(&"fresh.json".into(), owners, false);
+    world.index(&fresh).await;
+    let plan = world.plan_with(&fresh);
+    (world, fresh, plan)
+}
+
 /// E4, B8: a bit that flips in two readings in a row, in the very name that is looked for, makes no object clean:
 /// its postings would be forgotten, and the person with them.
 #[tokio::test]
@@ -337,10 +341,7 @@ async fn two_damaged_readings_make_no_object_clean() {
     let shape = Shape { objects: 1, ..Shape::new(1, true) };
     let mut finished = 0;
     for at in 1.. {
-        let world = World::new(shape).await;
-        let fresh = world.put(&"fresh.json".into(), vec![2, 0], false);
-        world.index(&fresh).await;
-        let plan = world.plan_with(&fresh);
+        let (world, fresh, plan) = with_fresh(shape, vec![2, 0]).await;
         let text = String::from_utf8(fresh.text(&[])).expect("text");
         let bit = 8 * (text.find("person0").expect("the target") + 2);
         let damage = move |call| (call == at || call == at + 1).then_some(Event::FlippedBit(bit));
@@ -368,10 +369,7 @@ async fn what_was_copied_is_proved_after_a_kill() {
     let shape = Shape { objects: 1, ..Shape::new(1, true) };
     let mut found = 0;
     for at in 1.. {
-        let world = World::new(shape).await;
-        let fresh = world.put(&"fresh.json".into(), [vec![0], vec![2; 20]].concat(), false);
-        world.index(&fresh).await;
-        let plan = world.plan_with(&fresh);
+        let (world, fresh, plan) = with_fresh(shape, [vec![0], vec![2; 20]].concat()).await;
         let script = Script::new(at, Event::KillAfter);
         let mistakes = faults::TamperedLake::writing(world.lake.clone(), 0, faults::shortened);
         let done = run_on(&world, &plan, mistakes, &script).await;

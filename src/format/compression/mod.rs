@@ -214,8 +214,8 @@ impl<S: Source> Content<S> {
     }
 
     /// Makes [`Content::seek`] go on from these places.
-    pub(super) fn resume_from(&mut self, resume: &Resume) {
-        self.resume = resume.clone();
+    pub(super) fn resume_from(&mut self, resume: Resume) {
+        self.resume = resume;
     }
 
     /// Makes [`Content::hint`] answer, where the compression allows an edit by blocks. Asked before the first

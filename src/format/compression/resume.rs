@@ -1,20 +1,13 @@
 //! Places from which reading goes on without what is before them.
 
-use std::sync::Arc;
-
-use super::MemberStart;
-use super::splice::{Checkpoint, Hint};
+use super::splice::Hint;
 
 /// Places in a compressed object from which reading can go on, ascending. They hold content, so that they
 /// stay in memory, and are hints: whoever has none reads from the start.
-#[derive(Clone, Debug, Default)]
-pub(in crate::format) struct Resume(Arc<[Hint]>);
+#[derive(Debug, Default)]
+pub(in crate::format) struct Resume(pub(in crate::format) Vec<Hint>);
 
 impl Resume {
-    pub(in crate::format) fn of(hints: &[Hint]) -> Self {
-        Self(hints.into())
-    }
-
     /// The last place that is at or before one place of the content and behind another.
     pub(super) fn between(&self, behind: u64, place: u64) -> Option<&Hint> {
         let end = self.0.partition_point(|hint| content(hint) <= place);
@@ -23,6 +16,6 @@ impl Resume {
 }
 
 /// Where it is in all of the content.
-pub(super) fn content((member, checkpoint): &(MemberStart, Arc<Checkpoint>)) -> u64 {
+pub(super) fn content((member, checkpoint): &Hint) -> u64 {
     member.content.saturating_add(checkpoint.place.content)
 }

@@ -133,6 +133,15 @@ impl Footer {
     /// [`FormatError::Unreadable`] where it is none, is encrypted, or contradicts itself.
     pub(super) fn read(source: &dyn Source) -> Result<Self, FormatError> {
         let (start, bytes) = footer_bytes(source)?;
+        Self::parse(start, bytes)
+    }
+
+    /// Checks a footer that begins at this byte of its file.
+    ///
+    /// # Errors
+    ///
+    /// As `read`.
+    pub(super) fn parse(start: u64, bytes: Bytes) -> Result<Self, FormatError> {
         let file = Struct::parse(&bytes)?;
         if file.has(file::ENCRYPTION) || file.has(file::SIGNING_KEY) {
             return Err(encrypted());

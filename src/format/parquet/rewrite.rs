@@ -360,7 +360,15 @@ impl Rewrite {
             .map_err(|_| FormatError::unreadable("the Parquet footer would be beyond 4 GiB"))?;
         bytes.extend(length.to_le_bytes());
         bytes.extend(MAGIC);
-        self.put(Bytes::from(bytes));
+        let bytes = Bytes::from(bytes);
+        let start = self.put(bytes.clone()).start;
+        // A damaged footer may be readable, and not what is made of it. That ends the write while the object
+        // is still what it was.
+        Footer::parse(start, bytes.slice(..length as usize)).map_err(|_| {
+            FormatError::unreadable(
+                "the Parquet footer is damaged: with the changes it could not be read any more",
+            )
+        })?;
         Ok(())
     }
 

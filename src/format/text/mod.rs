@@ -322,7 +322,7 @@ impl<S: Syntax> Text<S> {
                 let after = Extent::new(Shift::new(&patches).stretches(&before));
                 let before = Extent::new(before);
                 let mut records = self.records(source.clone())?;
-                records.resume_from(&Resume::of(&hints));
+                records.resume_from(Resume(hints));
                 let print = Print::new(&self.syntax, Except::from(rows));
                 let fingerprint = Some(print.read(&mut records, &before)?);
                 let (edit, way) = (Some(Edit::new(spliced.segments)), Way::Blocks);

@@ -122,7 +122,7 @@ impl<S: Source, C: Cutter> Records<S, C> {
     }
 
     /// Makes [`Records::skip_to`] go on from these places.
-    pub(in crate::format) fn resume_from(&mut self, resume: &Resume) {
+    pub(in crate::format) fn resume_from(&mut self, resume: Resume) {
         self.content.resume_from(resume);
     }
 

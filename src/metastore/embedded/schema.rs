@@ -20,7 +20,7 @@ const VERSION: i32 = 2;
 /// How long a writer waits for another process's, and a purge for readers of the old bytes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The pause before an index is made that another process is just making.
+/// The pause between two tries to switch a new index to the write-ahead log.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The state of an object's row: being recorded, by the writer it names.
@@ -147,7 +147,7 @@ fn create(connection: &mut Connection, folder: &Path) -> Result<(), MetastoreErr
         return Err(foreign(folder));
     }
     let make = |connection: &mut Connection| -> rusqlite::Result<()> {
-        connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+        switch_to_log(connection)?;
         connection.pragma_update(None, "secure_delete", true)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let version: i32 =
@@ -159,11 +159,17 @@ fn create(connection: &mut Connection, folder: &Path) -> Result<(), MetastoreErr
         }
         transaction.commit()
     };
-    // Where several switch to the log at once SQLite lets them fail instead of wait, whatever its timeout, since
-    // each may hold what another waits for.
+    make(connection).map_err(|error| failure("be made", error))
+}
+
+/// Switches to the write-ahead log. Where several do at once SQLite lets some fail at once, whatever its
+/// timeout, since each may hold what another waits for: so the waiting is done here, and no longer than
+/// [`PATIENCE`].
+fn switch_to_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::ZERO)?;
     let mut waited = Duration::ZERO;
-    loop {
-        match make(connection) {
+    let switched = loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())) {
             Err(error)
                 if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
                     && waited < PATIENCE =>
@@ -171,9 +177,11 @@ fn create(connection: &mut Connection, folder: &Path) -> Result<(), MetastoreErr
                 std::thread::sleep(PAUSE);
                 waited += PAUSE;
             }
-            made => return made.map_err(|error| failure("be made", error)),
+            answer => break answer,
         }
-    }
+    };
+    connection.busy_timeout(PATIENCE)?;
+    switched
 }
 
 fn check_version(connection: &Connection, folder: &Path) -> Result<(), MetastoreError> {

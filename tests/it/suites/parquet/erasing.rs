@@ -543,6 +543,18 @@ fn a_wrong_index_blanks_no_stranger() {
     assert_blanked(&old, &new, &BTreeSet::from([3]));
 }
 
+/// G21: a damaged footer that can be read, but not with the changes in it, ends the write. A fuzzer made the
+/// file.
+#[test]
+fn a_footer_that_could_not_be_read_again_is_not_written() {
+    let seed = include_bytes!("../../../../fuzz/seeds/parquet_raw/damaged_footer");
+    let old = Bytes::from_static(seed);
+    let fields = fields(&["id[*]"], TEXT);
+    let done = blank(&old, &fields, [digest("7", TEXT)], everything()).expect("readable");
+    let error = apply(&old, done.edit.expect("an edit")).expect_err("a damaged footer");
+    assert!(error.to_string().contains("with the changes"), "{error}");
+}
+
 /// An identifier that would stay is refused, not forgotten.
 #[test]
 fn a_kept_identifier_is_refused() {

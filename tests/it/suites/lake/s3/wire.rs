@@ -138,6 +138,28 @@ async fn a_wrong_clock_is_corrected_by_the_first_refusal() {
     }
 }
 
+/// B17: requests that are under way together are all refused, and all signed anew.
+#[tokio::test]
+async fn a_wrong_clock_is_corrected_for_all_requests_under_way() {
+    let meet = Arc::new(std::sync::Barrier::new(4));
+    let stub = Stub::start(move |request| {
+        let signed = request.header("x-amz-date").unwrap_or_default();
+        if signed.starts_with("20300101T0000") {
+            return holding(request);
+        }
+        if request.parameter("versioning").is_none() {
+            meet.wait();
+        }
+        Answer::error(403, "RequestTimeTooSkewed").with("date", "Tue, 01 Jan 2030 00:00:30 GMT")
+    });
+    let lake = Arc::new(lake_as_configured(&stub.endpoint).await);
+    let object = version("a", "v1", 3);
+    let reads = (0..4).map(|_| bytes_of(&*lake, &object));
+    for read in futures::future::join_all(reads).await {
+        assert_eq!(read.expect("read"), b"abc");
+    }
+}
+
 /// A service that refuses for another reason, at another time than ours, says so.
 #[tokio::test]
 async fn a_wrong_clock_does_not_hide_a_refusal() {
