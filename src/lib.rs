@@ -18,6 +18,7 @@
 //! | [`vacuum`] | many objects: drops blanks, renumbers, scans again |
 //! | [`config`] | file, environment and flags as one checked configuration |
 //! | [`wire`] | a configuration as open stores; the only place that names a backend |
+//! | [`server`] | the pages to review and decide, and the API |
 //! | [`cli`] | the command line; the only code that prints |
 
 pub mod aws;
@@ -33,5 +34,6 @@ pub mod ledger;
 pub mod metastore;
 pub mod rewrite;
 pub mod scan;
+pub mod server;
 pub mod vacuum;
 pub mod wire;

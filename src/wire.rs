@@ -16,7 +16,7 @@ use crate::lake::limit::Limit;
 use crate::lake::retry::{Patience, Retry};
 use crate::lake::s3::{S3Lake, S3Settings};
 use crate::lake::{Lake, LakeError, LakeErrorKind, WriteError};
-use crate::ledger::{Holder, LeaseTerms, LedgerError, LedgerErrorKind};
+use crate::ledger::{Holder, LeaseTerms, LedgerErrorKind};
 use crate::metastore::dynamodb::{DynamoDb, DynamoDbSettings};
 use crate::metastore::embedded::Embedded;
 use crate::metastore::postgres::{Postgres, PostgresSettings};
@@ -27,7 +27,7 @@ mod examine;
 
 pub use crate::clock::Clock;
 pub use crate::lake::Estate;
-pub use crate::ledger::{Ledger, PlanListing, PlanState, Rendering};
+pub use crate::ledger::{Ledger, LedgerError, PlanListing, PlanState, PlanSummary, Rendering};
 pub use crate::metastore::{Metastore, MetastoreSize};
 pub use examine::{Examined, Examiner, PlaceKind};
 

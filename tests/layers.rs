@@ -21,7 +21,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("vacuum", &["domain", "clock", "format", "lake", "metastore", "scan", "rewrite", "ledger"]),
     ("config", &["domain"]),
     ("wire", &["domain", "clock", "aws", "format", "lake", "metastore", "ledger", "config"]),
-    ("cli", &["domain", "config", "wire", "index", "erase", "vacuum"]),
+    ("server", &["domain", "config", "wire", "erase"]),
+    ("cli", &["domain", "config", "wire", "index", "erase", "vacuum", "server"]),
 ];
 
 #[test]

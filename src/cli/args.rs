@@ -138,6 +138,16 @@ pub(super) enum Command {
                       lacuna metastore copy file:.lacuna/index postgres://lacuna@db/lacuna\n  \
                       lacuna metastore copy file:.lacuna/index --replace\n  lacuna metastore check")]
     Metastore(Metastore),
+    /// Serves the pages to review and decide on plans, and the API
+    ///
+    /// Who may sign in stands in [[server.user]] of the configuration.
+    #[command(after_help = "Example:\n  lacuna serve --listen 127.0.0.1:8620")]
+    Serve(Serve),
+    /// Prints the hash of a password, or a token and its digest, for [[server.user]]
+    ///
+    /// The password is asked for, or read from standard input; it is never an argument.
+    #[command(after_help = "Examples:\n  lacuna password\n  lacuna password --token")]
+    Password(Password),
     /// Prints the digest of an identifier, for use in queries on the metastore
     #[command(after_help = "Example:\n  lacuna digest user=42")]
     Digest(Digest),
@@ -371,6 +381,20 @@ pub(super) struct MetastoreCopy {
     /// Removes from TO what FROM does not have, or has otherwise, instead of refusing
     #[arg(long)]
     pub replace: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Serve {
+    /// Where to listen [default: `listen` of [server], else 127.0.0.1:8620]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<std::net::SocketAddr>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Password {
+    /// Makes a random token for the API instead
+    #[arg(long)]
+    pub token: bool,
 }
 
 #[derive(Args, Debug)]

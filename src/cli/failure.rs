@@ -9,6 +9,7 @@ use crate::erase::prepare::PlanError;
 use crate::erase::tools::EraseError;
 use crate::index::copy::CopyError;
 use crate::index::{IndexError, InventoryError};
+use crate::server::ServeError;
 use crate::vacuum::VacuumError;
 use crate::wire::{self, Trouble};
 
@@ -137,6 +138,9 @@ fn of_workflow(error: &(dyn Error + 'static)) -> Option<Exit> {
             InventoryError::Lake(error) => of_store(error),
             _ => Some(Exit::Usage),
         };
+    }
+    if let Some(ServeError::Nobody | ServeError::Nameless { .. }) = error.downcast_ref() {
+        return Some(Exit::Usage);
     }
     if let Some(CopyError::Empty | CopyError::Foreign { .. }) = error.downcast_ref() {
         return Some(Exit::Usage);

@@ -17,6 +17,8 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("LACUNA_PLAN_VALID_FOR", "plan.valid_for"),
     ("LACUNA_PLAN_COVERAGE_FLOOR", "plan.coverage_floor"),
     ("LACUNA_PLAN_BLAST_RADIUS", "plan.blast_radius"),
+    ("LACUNA_SERVER_LISTEN", "server.listen"),
+    ("LACUNA_SERVER_URL", "server.url"),
     ("LACUNA_S3_REGION", "s3.region"),
     ("LACUNA_S3_ENDPOINT", "s3.endpoint"),
     ("LACUNA_S3_PATH_STYLE", "s3.path_style"),
@@ -26,8 +28,14 @@ pub const VARIABLES: &[(&str, &str)] = &[
 ];
 
 /// What a variable that belongs to the settings begins with; another one is somebody else's.
-const GROUPS: &[&str] =
-    &["LACUNA_METASTORE_", "LACUNA_LEDGER_", "LACUNA_IDENTITY_", "LACUNA_PLAN_", "LACUNA_S3_"];
+const GROUPS: &[&str] = &[
+    "LACUNA_METASTORE_",
+    "LACUNA_LEDGER_",
+    "LACUNA_IDENTITY_",
+    "LACUNA_PLAN_",
+    "LACUNA_SERVER_",
+    "LACUNA_S3_",
+];
 
 /// The variables and the current folder of a process. It may hold secrets: `Debug` prints none of
 /// it.

@@ -14,8 +14,9 @@ use super::error::{ConfigError, Place, Problem};
 use super::key::KeySource;
 use super::location;
 use super::postgres;
+use super::server;
 use super::table::{Document, Table, Text};
-use super::{Config, MetastoreSettings, PlanSettings, S3Settings};
+use super::{Config, MetastoreSettings, PlanSettings, S3Settings, ServerSettings};
 
 /// A configuration file that was read.
 pub(super) struct Source<'a> {
@@ -61,12 +62,14 @@ impl<'a> Reader<'a> {
         let key = self.key(&mut root);
         let plan = self.plan(&mut root);
         let s3 = self.s3(&mut root);
+        let server = self.server(&mut root);
         let datasets = dataset::read_all(&mut root, self.base);
         root.finish();
-        let (metastore, ledger, key, plan) = (metastore?, ledger?, key?, plan?);
+        let (metastore, ledger, key, plan, server) = (metastore?, ledger?, key?, plan?, server?);
         self.check_rooms(&metastore, &ledger, &datasets);
         let datasets = datasets.into_iter().map(|(dataset, _)| dataset).collect();
-        Some(Config { file: path.to_owned(), metastore, ledger, key, plan, s3, datasets })
+        let file = path.to_owned();
+        Some(Config { file, metastore, ledger, key, plan, s3, server, datasets })
     }
 
     fn metastore(&self, root: &mut Table<'a>) -> Option<MetastoreSettings> {
@@ -143,7 +146,7 @@ impl<'a> Reader<'a> {
             table.finish();
         }
         if let Some(text) = self.setting("plan.valid_for", valid_for) {
-            settings.valid_for_seconds = self.checked(&text, duration(&text.value))?;
+            settings.valid_for_seconds = self.checked(&text, duration("valid_for", &text.value))?;
         }
         for (name, slot) in [
             ("plan.coverage_floor", &mut settings.coverage_floor),
@@ -183,6 +186,17 @@ impl<'a> Reader<'a> {
             settings.path_style = self.checked(&text, truth(&text.value)).or(settings.path_style);
         }
         settings
+    }
+
+    fn server(&self, root: &mut Table<'a>) -> Option<ServerSettings> {
+        let (mut settings, listen, url) = server::read(root);
+        if let Some(text) = self.setting("server.listen", listen) {
+            settings.listen = self.checked(&text, server::address(&text.value))?;
+        }
+        if let Some(text) = self.setting("server.url", url) {
+            settings.url = Some(self.checked(&text, server::origin(&text.value))?);
+        }
+        Some(settings)
     }
 
     /// The variable that stands for a setting where it is set, else what the file says.
@@ -230,9 +244,9 @@ impl<'a> Reader<'a> {
 }
 
 /// A time span such as `7d`, `36h` or `30m`, in seconds.
-fn duration(text: &str) -> Result<u64, Problem> {
+pub(super) fn duration(name: &str, text: &str) -> Result<u64, Problem> {
     let wrong = || {
-        Problem::new("`valid_for` is not a time span")
+        Problem::new(format!("`{name}` is not a time span"))
             .remedy("write a number and m, h, d or w, such as `7d`; at most 366 days")
     };
     let unit = match text.chars().last() {

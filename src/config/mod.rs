@@ -20,6 +20,7 @@ mod file;
 mod key;
 mod location;
 mod postgres;
+mod server;
 pub mod subjects;
 mod suggest;
 mod table;
@@ -30,6 +31,7 @@ pub use environment::{Environment, VARIABLES};
 pub use error::{ConfigError, Place, Problem};
 pub use key::KeySource;
 pub use postgres::{Password, PostgresSettings};
+pub use server::{PasswordHash, ServerSettings, UserSettings};
 
 /// The file that is looked for in the current folder and those above it.
 pub const FILE_NAME: &str = "lacuna.toml";
@@ -49,6 +51,8 @@ pub struct Config {
     pub plan: PlanSettings,
     /// How S3 is reached.
     pub s3: S3Settings,
+    /// Where the pages are served, and to whom.
+    pub server: ServerSettings,
     /// The datasets, in the file's order.
     pub datasets: Vec<Dataset>,
 }

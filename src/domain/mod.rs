@@ -1,6 +1,7 @@
 //! The words of the trade: what an identifier, an object version, a row, a plan are. No I/O, no
 //! clock, no configuration; every other module speaks in these types.
 
+pub mod access;
 pub mod audit;
 pub mod coverage;
 pub mod dataset;

@@ -80,6 +80,18 @@ pub enum NotDecided {
         /// The object.
         key: ObjectKey,
     },
+    /// A text names no object of the plan.
+    #[error("object {place} to leave out is not in the plan; write the key as the report does")]
+    Unmatched {
+        /// The text's place among those that were given, from 1.
+        place: usize,
+    },
+    /// A text names objects of several datasets.
+    #[error("object {place} to leave out is in several datasets; write it as DATASET:KEY")]
+    Ambiguous {
+        /// The text's place among those that were given, from 1.
+        place: usize,
+    },
     /// The ledger refused or failed.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -134,6 +146,28 @@ fn check_exceptions(plan: &ErasurePlan, except: &[Exception]) -> Result<(), NotD
         Some(Exception { dataset, key }) => {
             Err(NotDecided::NotInPlan { dataset: dataset.clone(), key: key.clone() })
         }
+    }
+}
+
+/// The one object of the plan that `KEY` or `DATASET:KEY` names, as reports print it or as it is. `place`
+/// is that of the text among those that were given, from 1: messages name it, and not the text.
+///
+/// # Errors
+///
+/// [`NotDecided::Unmatched`] or [`NotDecided::Ambiguous`].
+pub fn exception(plan: &ErasurePlan, text: &str, place: usize) -> Result<Exception, NotDecided> {
+    let mut named = plan.changes.iter().filter(|change| {
+        let is_key =
+            |text: &str| change.key.as_bytes() == text.as_bytes() || change.key.to_string() == text;
+        let below = text.strip_prefix(change.dataset.as_str());
+        is_key(text) || below.and_then(|rest| rest.strip_prefix(':')).is_some_and(is_key)
+    });
+    match (named.next(), named.next()) {
+        (Some(change), None) => {
+            Ok(Exception { dataset: change.dataset.clone(), key: change.key.clone() })
+        }
+        (None, _) => Err(NotDecided::Unmatched { place }),
+        (Some(_), Some(_)) => Err(NotDecided::Ambiguous { place }),
     }
 }
 

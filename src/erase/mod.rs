@@ -11,6 +11,7 @@
 
 pub mod approval;
 pub mod check;
+pub mod difference;
 pub mod facts;
 pub mod lookup;
 pub mod planner;

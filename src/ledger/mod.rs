@@ -40,6 +40,7 @@ mod journal;
 mod lease;
 mod leftovers;
 mod plans;
+mod progress;
 
 pub use error::{LedgerError, LedgerErrorKind};
 pub use lease::{Heartbeat, Holder, Lease, LeaseTerms};

@@ -202,7 +202,7 @@ impl Ledger {
         Ok(PlanListing { id, summary: Some(summary), state })
     }
 
-    async fn state_before_begin(
+    pub(super) async fn state_before_begin(
         &self,
         id: &PlanId,
         expires_at: Timestamp,

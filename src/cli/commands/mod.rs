@@ -26,8 +26,10 @@ mod index;
 mod init;
 mod man;
 mod metastore;
+mod password;
 mod plan;
 mod plans;
+mod serve;
 mod show;
 mod status;
 mod subjects;
@@ -93,6 +95,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<Answer, Failure
         Command::Reject(arguments) => approve::reject(context, &arguments).await,
         Command::Find(arguments) => find::run(context, &arguments).await,
         Command::Metastore(arguments) => metastore::run(context, &arguments).await,
+        Command::Serve(arguments) => serve::run(context, &arguments).await,
+        Command::Password(arguments) => password::run(context, &arguments),
         Command::Digest(arguments) => digest::run(context, &arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),

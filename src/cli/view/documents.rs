@@ -32,6 +32,10 @@ pub(in crate::cli) const DEMO: &str = "lacuna.cli.demo.v1";
 /// The schema of [`Digest`].
 pub(in crate::cli) const DIGEST: &str = "lacuna.cli.digest.v1";
 
+/// The schema of [`Serve`].
+pub(in crate::cli) const SERVE: &str = "lacuna.cli.serve.v1";
+/// The schema of [`Password`].
+pub(in crate::cli) const PASSWORD: &str = "lacuna.cli.password.v1";
 /// The schema of [`Doctor`].
 pub(in crate::cli) const DOCTOR: &str = "lacuna.cli.doctor.v1";
 /// The schema of [`Index`].
@@ -50,6 +54,25 @@ pub(in crate::cli) const METASTORE_COPY: &str = "lacuna.cli.metastore-copy.v1";
 pub(in crate::cli) const METASTORE_CHECK: &str = "lacuna.cli.metastore-check.v1";
 /// The schema of [`Status`].
 pub(in crate::cli) const STATUS: &str = "lacuna.cli.status.v1";
+
+/// The pages were served, and are no more.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Serve {
+    pub schema: &'static str,
+    /// Where they were.
+    pub url: String,
+}
+
+/// What `[[server.user]]` keeps of a password or a token.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Password {
+    pub schema: &'static str,
+    /// The token, which nobody can tell again; none where it is about a password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// The line of the configuration.
+    pub setting: String,
+}
 
 /// Why a command failed.
 #[derive(Debug, Serialize)]

@@ -121,6 +121,20 @@ impl Terminal {
         Ok((length > 0).then(|| line.trim().to_owned()))
     }
 
+    /// The same for a line that nobody should see: the terminal does not echo it.
+    pub fn ask_secret(&self, question: &str) -> io::Result<Option<String>> {
+        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+        let stdin = io::stdin();
+        let before = tcgetattr(&stdin)?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
+        let line = self.ask(question);
+        tcsetattr(&stdin, OptionalActions::Flush, &before)?;
+        to_stderr("");
+        line
+    }
+
     /// Prints a command's answer, and tells how the process ends.
     pub fn answer(&self, answer: &Answer) -> Exit {
         let printed = if self.json {

@@ -20,7 +20,7 @@ mod text;
 pub mod wording;
 
 pub use html::html;
-pub use text::text;
+pub use text::{shown_percent, text};
 
 /// What the first field of a purge report says.
 pub const REPORT_SCHEMA: &str = "lacuna.report.v1";

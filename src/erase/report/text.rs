@@ -168,7 +168,7 @@ fn write_coverage(page: &mut String, coverage: &[Coverage]) -> fmt::Result {
 }
 
 /// The share that is indexed, to a tenth; 100.0 only where nothing at all is missing.
-pub(super) fn shown_percent(coverage: &Coverage) -> f64 {
+pub fn shown_percent(coverage: &Coverage) -> f64 {
     let percent = coverage.percent();
     if percent < 100.0 { percent.min(99.9) } else { percent }
 }

@@ -16,6 +16,8 @@ const COMMANDS: &[&str] = &[
     "certificate",
     "vacuum",
     "metastore",
+    "serve",
+    "password",
     "digest",
     "completions",
     "man",

@@ -1,11 +1,13 @@
 //! The command line as people and scripts meet it: what it prints, where, and how it ends.
 
+mod browser;
 mod doctor;
 mod flow;
 mod help;
 mod init;
 mod many;
 mod moving;
+mod serving;
 mod usage;
 
 use std::path::Path;

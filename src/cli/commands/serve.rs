@@ -1,0 +1,24 @@
+//! `lacuna serve`: the pages and the API, until it is stopped.
+
+use crate::cli::args::Serve;
+use crate::cli::failure::Failure;
+use crate::cli::view::{Answer, documents};
+use crate::server;
+use crate::wire;
+
+use super::Context;
+
+pub(super) async fn run(context: &Context, arguments: &Serve) -> Result<Answer, Failure> {
+    let mut settings = context.config()?.server;
+    if let Some(listen) = arguments.listen {
+        settings.listen = listen;
+    }
+    let config = context.config()?;
+    let ledger = wire::ledger(&config, context.clock.clone()).await?;
+    let listening = server::listen(&settings, ledger, context.clock.clone()).await?;
+    let url = listening.url();
+    context.terminal.say(&format!("the pages are at {url}; Ctrl-C stops"));
+    listening.serve(context.stop.clone()).await?;
+    let document = documents::Serve { schema: documents::SERVE, url };
+    Answer::new("", &document)
+}

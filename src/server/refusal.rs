@@ -1,0 +1,97 @@
+//! Why something was not done, for a person before a page and for a program.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::erase::approval::NotDecided;
+use crate::erase::report::wording::plain;
+use crate::wire::{self, LedgerError, Trouble};
+
+use super::pages::layout;
+
+/// What the first field of a refusal says.
+pub const REFUSAL_SCHEMA: &str = "lacuna.refusal.v1";
+
+/// Why something was not done.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub status: StatusCode,
+    /// What happened: lower case, no full stop, no personal data.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+/// The same as the API answers it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusalDocument {
+    /// [`REFUSAL_SCHEMA`].
+    pub schema: String,
+    /// What happened.
+    pub error: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Refusal {
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), remedy: None }
+    }
+
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "there is nothing at this address")
+    }
+
+    /// The answer of the API.
+    pub fn into_json(self) -> Response {
+        let status = self.status;
+        let document = RefusalDocument {
+            schema: REFUSAL_SCHEMA.to_owned(),
+            error: self.message,
+            remedy: self.remedy,
+        };
+        let mut response = (status, Json(document)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer realm=\"lacuna\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+
+    /// The answer of a page.
+    pub fn into_page(self) -> Response {
+        (self.status, layout::refusal(&self)).into_response()
+    }
+}
+
+impl From<LedgerError> for Refusal {
+    fn from(error: LedgerError) -> Self {
+        let status = match wire::trouble(&error) {
+            Some(Trouble::NoSuchPlan) => StatusCode::NOT_FOUND,
+            Some(Trouble::Drifted | Trouble::Held) => StatusCode::CONFLICT,
+            Some(Trouble::Denied) => StatusCode::BAD_GATEWAY,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, plain(&error.to_string()))
+    }
+}
+
+impl From<NotDecided> for Refusal {
+    fn from(error: NotDecided) -> Self {
+        match error {
+            NotDecided::Ledger(error) => error.into(),
+            NotDecided::Expired { .. } => Self::new(StatusCode::CONFLICT, error.to_string()),
+            other => Self::new(StatusCode::UNPROCESSABLE_ENTITY, other.to_string()),
+        }
+    }
+}
