@@ -70,7 +70,7 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n  lacuna init erasure")]
     Init(Init),
     /// Makes a small lake of invented people and runs the whole story on it
-    #[command(after_help = "Example:\n  lacuna demo --dir lacuna-demo")]
+    #[command(after_help = "Examples:\n  lacuna demo --dir lacuna-demo\n  lacuna demo --serve")]
     Demo(Demo),
     /// Examines lake, ledger and index, and names the remedy of what it finds
     ///
@@ -171,6 +171,9 @@ pub(super) struct Demo {
     /// Where; must not exist yet
     #[arg(long, value_name = "DIR", default_value = "lacuna-demo")]
     pub dir: PathBuf,
+    /// Plans a second request at the end, and serves the pages to decide on it
+    #[arg(long)]
+    pub serve: bool,
 }
 
 #[derive(Args, Debug)]

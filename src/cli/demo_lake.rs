@@ -73,6 +73,11 @@ pub fn subjects() -> [String; 3] {
     [format!("user={}", user(3)), format!("email={}", email(17)), format!("user={}", user(42))]
 }
 
+/// Somebody who is still there when the three are erased.
+pub fn another_subject() -> String {
+    format!("user={}", user(7))
+}
+
 /// Writes the lake below `root`, which it creates.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
@@ -19,6 +20,9 @@ use super::sessions::SessionKey;
 
 /// The longest body of a request, in bytes: the exceptions of a large plan fit.
 pub(super) const LONGEST_BODY: usize = 4 << 20;
+
+/// How long a body may take to arrive.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// The field of a form that carries the session's token.
 pub(super) const FORM_TOKEN: &str = "form_token";
@@ -134,6 +138,7 @@ pub(super) async fn admit(
 
 async fn checked(site: &Site, needs: Needs, mut request: Request) -> Result<Request, Refusal> {
     let caller = caller(site, request.headers());
+    check_pace(site, caller.as_ref(), &request)?;
     match (needs, &caller) {
         (Needs::Nothing, _) | (Needs::SignedIn, Some(_)) => {}
         (_, None) => {
@@ -161,6 +166,19 @@ async fn checked(site: &Site, needs: Needs, mut request: Request) -> Result<Requ
     Ok(request)
 }
 
+/// A caller who is known is counted by name, everybody else by where they come from.
+fn check_pace(site: &Site, caller: Option<&Caller>, request: &Request) -> Result<(), Refusal> {
+    let name = match caller {
+        Some(caller) => format!("as {}", caller.person.name),
+        None => format!("from {}", peer(request.extensions())),
+    };
+    site.pace.check(&name).map_err(|seconds| {
+        Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too many requests in a minute")
+            .remedy(format!("wait {seconds} seconds"))
+            .retry_after(seconds)
+    })
+}
+
 /// Who asks: by a token, or by the session's cookie.
 fn caller(site: &Site, headers: &HeaderMap) -> Option<Caller> {
     if let Some(authorization) = headers.get(header::AUTHORIZATION) {
@@ -181,7 +199,11 @@ fn caller(site: &Site, headers: &HeaderMap) -> Option<Caller> {
 /// in a header instead.
 async fn with_fields(request: Request, caller: Option<&Caller>) -> Result<Request, Refusal> {
     let (mut parts, body) = request.into_parts();
-    let body = to_bytes(body, LONGEST_BODY).await.map_err(|_| {
+    let read = tokio::time::timeout(LONGEST_WAIT, to_bytes(body, LONGEST_BODY)).await;
+    let read = read.map_err(|_| {
+        Refusal::new(StatusCode::REQUEST_TIMEOUT, "the request did not come to its end in time")
+    })?;
+    let body = read.map_err(|_| {
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large, or broke off")
     })?;
     let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());

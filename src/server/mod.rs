@@ -25,6 +25,7 @@ mod api;
 mod guard;
 mod objects;
 mod openapi;
+mod pace;
 mod pages;
 pub mod people;
 mod refusal;
@@ -36,6 +37,7 @@ mod tests;
 pub use openapi::document as openapi;
 pub use refusal::{REFUSAL_SCHEMA, RefusalDocument};
 
+use pace::Pace;
 use people::People;
 use refusal::Refusal;
 use sessions::Sessions;
@@ -57,6 +59,7 @@ struct Site {
     clock: Clock,
     people: People,
     sessions: Sessions,
+    pace: Pace,
     /// The origin under which people reach the pages, where it is configured.
     url: Option<String>,
     listen: SocketAddr,
@@ -121,6 +124,7 @@ pub async fn listen(
     let site = Site {
         people: People::new(&settings.users, clock.clone()),
         sessions: Sessions::new(settings.idle_seconds, clock.clone()),
+        pace: Pace::new(clock.clone()),
         ledger,
         clock,
         url: settings.url.clone(),

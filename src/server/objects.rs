@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use serde::Deserialize;
 
 use crate::domain::dataset::DatasetName;
+use crate::erase::report::wording::plain;
 use crate::erase::report::{PurgeReport, ReportedChange};
 
 /// Lines of one page.
@@ -76,7 +77,8 @@ pub(super) struct Page<'a> {
 
 /// The page that is asked for; the last one where there are fewer.
 pub(super) fn page<'a>(report: &'a PurgeReport, query: &Query) -> Page<'a> {
-    let wanted = query.q.to_lowercase();
+    // Keys are shown, and so looked for, with what cannot be printed written out.
+    let wanted = plain(&query.q).to_lowercase();
     let datasets = report.datasets.iter();
     let datasets =
         datasets.filter(|it| query.dataset.is_empty() || it.dataset.as_str() == query.dataset);
@@ -84,7 +86,8 @@ pub(super) fn page<'a>(report: &'a PurgeReport, query: &Query) -> Page<'a> {
         .flat_map(|it| it.changes.iter().map(move |change| Line { dataset: &it.dataset, change }));
     let mut lines: Vec<Line<'_>> = lines
         .filter(|line| {
-            wanted.is_empty() || line.change.key.to_string().to_lowercase().contains(&wanted)
+            wanted.is_empty()
+                || plain(&line.change.key.to_string()).to_lowercase().contains(&wanted)
         })
         .collect();
     if query.sort != Sort::Key {

@@ -48,6 +48,7 @@ fn operation(route: &Route, described: Described) -> Value {
     let refused = |why: &str| json!({ "description": why, "content": content("refusal") });
     let mut answers = json!({
         "200": { "description": described.summary, "content": content(described.answer) },
+        "429": refused("Too many requests in a minute: wait as Retry-After says."),
         "421": refused("The host is not this server's."),
         "500": refused("A store failed, or a document is not what was stored."),
         "502": refused("The ledger's store refuses this server."),
@@ -77,6 +78,7 @@ fn operation(route: &Route, described: Described) -> Value {
         operation["requestBody"] = json!({ "required": true, "content": content(request) });
         answers["409"] =
             refused("The plan has expired, or somebody else decided at the same time.");
+        answers["408"] = refused("The request did not come to its end in time.");
         answers["413"] = refused("The request is too large.");
         answers["422"] = refused("The request's document cannot be used.");
     }

@@ -22,6 +22,8 @@ pub(super) struct Refusal {
     pub message: String,
     /// What to do about it.
     pub remedy: Option<String>,
+    /// Seconds after which it may be asked again, where that is known.
+    pub retry_after: Option<i64>,
 }
 
 /// The same as the API answers it.
@@ -39,12 +41,18 @@ pub struct RefusalDocument {
 
 impl Refusal {
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), remedy: None }
+        Self { status, message: message.into(), remedy: None, retry_after: None }
     }
 
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
+        self
+    }
+
+    #[must_use]
+    pub fn retry_after(mut self, seconds: i64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 
@@ -54,7 +62,7 @@ impl Refusal {
 
     /// The answer of the API.
     pub fn into_json(self) -> Response {
-        let status = self.status;
+        let (status, retry_after) = (self.status, self.retry_after);
         let document = RefusalDocument {
             schema: REFUSAL_SCHEMA.to_owned(),
             error: self.message,
@@ -65,13 +73,21 @@ impl Refusal {
             let scheme = HeaderValue::from_static("Bearer realm=\"lacuna\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
-        response
+        after(response, retry_after)
     }
 
     /// The answer of a page.
     pub fn into_page(self) -> Response {
-        (self.status, layout::refusal(&self)).into_response()
+        after((self.status, layout::refusal(&self)).into_response(), self.retry_after)
     }
+}
+
+/// The same answer, with the time to wait.
+fn after(mut response: Response, seconds: Option<i64>) -> Response {
+    if let Some(seconds) = seconds {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 impl From<LedgerError> for Refusal {

@@ -65,6 +65,7 @@ async fn world_of(plan: &ErasurePlan) -> World {
     let site = Arc::new(Site {
         people: People::new(&users, clock.clone()),
         sessions: Sessions::new(1800, clock.clone()),
+        pace: Pace::new(clock.clone()),
         ledger,
         clock: clock.clone(),
         url: None,
@@ -602,4 +603,27 @@ async fn the_difference_from_the_plan_before_is_shown() {
     assert!(page.contains(&world.plan.prefix()) && page.contains(told), "{page}");
     let first = world.get(&browser, &world.address("")).await.body;
     assert!(!first.contains("Since the plan before"));
+}
+
+/// K12 and K13: who asks without end is told to wait; others are not.
+#[tokio::test]
+async fn who_asks_without_end_has_to_wait() {
+    let world = world().await;
+    for _ in 0..pace::REQUESTS {
+        let answer = world.with_token("viewer", "GET", "/api/v1/caller", &Value::Null).await;
+        assert_eq!(answer.status, 200);
+    }
+    let answer = world.with_token("viewer", "GET", "/api/v1/caller", &Value::Null).await;
+    assert_eq!(answer.status, 429);
+    assert!((1..=60).contains(&answer.header("retry-after").parse::<u32>().expect("seconds")));
+    let other = world.with_token("auditor", "GET", "/api/v1/caller", &Value::Null).await;
+    assert_eq!(other.status, 200);
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_not_read() {
+    let world = world().await;
+    let path = format!("/api/v1/plans/{}/reject", world.plan);
+    let document = json!({ "reason": "x".repeat(guard::LONGEST_BODY) });
+    assert_eq!(world.with_token("approver", "POST", &path, &document).await.status, 413);
 }

@@ -1,5 +1,7 @@
 //! `lacuna demo`: makes a small lake and runs the whole story on it, by the commands that people use.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::Path;
 
 use clap::Parser as _;
@@ -10,6 +12,8 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::view::{Answer, documents};
 use crate::config::{Config, FILE_NAME};
+use crate::domain::identifier::hex;
+use crate::server::people::hash_password;
 use crate::wire;
 
 use super::{Context, dispatch, init};
@@ -30,7 +34,11 @@ pub(super) async fn run(context: &Context, arguments: &Demo) -> Result<Answer, F
     std::fs::write(&configuration, demo_lake::CONFIGURATION).map_err(failed)?;
     let told = format!("A lake of invented people, and a configuration: {}", shown(arguments));
     context.terminal.show(&format!("{told}\n"))?;
-    let steps = Story { context, configuration: &configuration }.tell().await?;
+    let story = Story { context, configuration: &configuration };
+    let mut steps = story.tell().await?;
+    if arguments.serve {
+        story.serve(&mut steps).await?;
+    }
     let exit = steps.last().map_or(Exit::Done, |step| step.exit);
     let document = documents::Demo {
         schema: documents::DEMO,
@@ -46,6 +54,17 @@ pub(super) async fn run(context: &Context, arguments: &Demo) -> Result<Answer, F
 
 fn shown(arguments: &Demo) -> std::path::Display<'_> {
     arguments.dir.display()
+}
+
+/// Sixteen random characters.
+fn fresh_password() -> Result<String, Failure> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|_| no_random_bytes())?;
+    Ok(hex(&bytes))
+}
+
+fn no_random_bytes() -> Failure {
+    Failure::new(Exit::Failed, "the system gave no random bytes")
 }
 
 /// The commands of the demonstration, one after another.
@@ -78,6 +97,22 @@ impl Story<'_> {
         self.step(&["find", ann], &mut steps).await?;
         self.step(&["certificate", &id], &mut steps).await?;
         Ok(steps)
+    }
+
+    /// Plans for somebody else, lets an invented officer sign in, and serves the pages until a stop is asked
+    /// for.
+    async fn serve(&self, steps: &mut Vec<Step>) -> Result<(), Failure> {
+        let another = demo_lake::another_subject();
+        self.step(&["plan", "--request", "DEMO-2", "--subject", &another], steps).await?;
+        let password = fresh_password()?;
+        let hash = hash_password(&password).ok_or_else(no_random_bytes)?;
+        let user = format!(
+            "\n[[server.user]]\nname = \"officer\"\nroles = [\"approver\"]\npassword_hash = \"{hash}\"\n"
+        );
+        let mut file = OpenOptions::new().append(true).open(self.configuration)?;
+        file.write_all(user.as_bytes())?;
+        self.context.terminal.show(&format!("\nSign in as `officer` with {password}\n"))?;
+        self.step(&["serve", "--listen", "127.0.0.1:0"], steps).await
     }
 
     /// Runs a command, unless one before it failed, and shows it with its answer.

@@ -28,7 +28,8 @@ pub(super) struct Onward {
 
 /// Where to go after signing in: a page of ours, whatever the address says.
 fn onward(to: &str) -> &str {
-    let is_page = to.starts_with('/') && !to.starts_with("//") && !to.contains(['\\', '\r', '\n']);
+    let is_tame = to.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let is_page = to.starts_with('/') && !to.starts_with("//") && is_tame;
     if is_page { to } else { "/" }
 }
 

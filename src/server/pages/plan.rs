@@ -92,6 +92,7 @@ fn body(
             }
         }
         p.verdict { (report.verdict) }
+        @if may_decide { p { a href="#decide" { "Go to the decision" } } }
         @if let Some(anew) = wording::anew(report.written_bytes, report.size_bytes) { p { (anew) } }
         (progress(report, standing))
         @if standing.has_certificate {

@@ -99,7 +99,7 @@ fn filter(report: &PurgeReport, query: &Query) -> Markup {
     html! {
         form.filter method="get" action="#objects" role="search" {
             label for="q" { "Part of the key" }
-            input #q name="q" type="search" value=(query.q);
+            input #q name="q" type="search" value=(plain(&query.q));
             label for="dataset" { "Dataset" }
             select #dataset name="dataset" {
                 option value="" { "all" }
