@@ -27,7 +27,10 @@ mod examine;
 
 pub use crate::clock::Clock;
 pub use crate::lake::Estate;
-pub use crate::ledger::{Ledger, LedgerError, PlanListing, PlanState, PlanSummary, Rendering};
+pub use crate::ledger::{
+    Ledger, LedgerError, PlanListing, PlanState, PlanSummary, Register, RegisterError, Rendering,
+    TrailReport,
+};
 pub use crate::metastore::{Metastore, MetastoreSize};
 pub use examine::{Examined, Examiner, PlaceKind};
 

@@ -6,6 +6,10 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::domain::trail::TrailHead;
+
+pub(super) mod request;
+
 /// Finds each person's records in a data lake and erases them, after a person approved the plan
 #[derive(Debug, Parser)]
 #[command(
@@ -84,14 +88,19 @@ pub(super) enum Command {
     #[command(after_help = "Examples:\n  lacuna index\n  lacuna index reviews --full\n  \
                       lacuna index --inventory s3://reports/lake/daily/2026-05-01T01-00Z/manifest.json")]
     Index(Index),
-    /// Shows coverage, the size of the index, open plans, and what to do next
-    #[command(after_help = "Example:\n  lacuna status --json")]
-    Status,
+    /// Shows coverage, the size of the index, open requests and plans, and what to do next
+    #[command(after_help = "Examples:\n  lacuna status --json\n  lacuna status --due 7")]
+    Status(Status),
     /// Shows where a subject's records are: object versions and rows
     #[command(
         after_help = "Examples:\n  lacuna find user=42\n  lacuna find --subjects - < request.csv"
     )]
     Find(Find),
+    /// Keeps the register of requests: what came in when, until when it is due, what became of it
+    #[command(after_help = "Examples:\n  \
+                      lacuna request add DSR-17 --received 2026-05-04 --jurisdiction gdpr\n  \
+                      lacuna request list\n  lacuna request close DSR-17")]
+    Request(request::Request),
     /// Plans an erasure and prints the purge report; never writes to the lake
     #[command(after_help = "Examples:\n  lacuna plan --subject user=42 --request T-1001\n  \
                       lacuna plan --subjects request.csv --dataset reviews")]
@@ -130,6 +139,11 @@ pub(super) enum Command {
     /// Prints the evidence for a request: what, where, when, by whom, what remains and why
     #[command(after_help = "Example:\n  lacuna certificate 5f0c1d2e > certificate.txt")]
     Certificate(Certificate),
+    /// Checks the evidence: the trail of what was decided and done, and the documents that it names
+    #[command(
+        after_help = "Examples:\n  lacuna audit verify\n  lacuna audit verify --anchor 41:9f86d0…"
+    )]
+    Audit(Audit),
     /// Drops blanks, renumbers rows, and scans again
     #[command(after_help = "Example:\n  lacuna vacuum reviews")]
     Vacuum(Vacuum),
@@ -208,6 +222,15 @@ pub(super) struct Index {
     /// What was written after the report is not in it, and nothing is forgotten on its word.
     #[arg(long, value_name = "MANIFEST")]
     pub inventory: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Status {
+    /// Lists open requests by due day instead, overdue first; DAYS: only what is due within them
+    ///
+    /// Ends with 15 where a request is overdue.
+    #[arg(long, value_name = "DAYS", num_args = 0..=1)]
+    pub due: Option<Option<u16>>,
 }
 
 #[derive(Args, Debug)]
@@ -332,6 +355,29 @@ pub(super) struct Verify {
 pub(super) struct Certificate {
     /// A plan's id, or its first 8 or more characters
     pub plan: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Audit {
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Walks the trail, reads every document that it names, and tells what is not as it was stored
+    ///
+    /// It changes nothing. The end of the trail is printed: kept where the ledger is not, and given as
+    /// --anchor later, it shows that nothing was cut off.
+    #[command(after_help = "Examples:\n  lacuna audit verify\n  lacuna audit verify --json")]
+    Verify(AuditVerify),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct AuditVerify {
+    /// An end of the trail that an earlier verification printed
+    #[arg(long, value_name = "SEQUENCE:DIGEST")]
+    pub anchor: Option<TrailHead>,
 }
 
 #[derive(Args, Debug)]

@@ -25,6 +25,8 @@ pub(super) enum Exit {
     SubjectsMet = 13,
     /// Coverage is below the configured floor.
     CoverageTooLow = 14,
+    /// A request is overdue.
+    Overdue = 15,
     /// Interrupted.
     Interrupted = 130,
 }

@@ -11,7 +11,7 @@ use crate::index::copy::CopyError;
 use crate::index::{IndexError, InventoryError};
 use crate::server::ServeError;
 use crate::vacuum::VacuumError;
-use crate::wire::{self, Trouble};
+use crate::wire::{self, RegisterError, Trouble};
 
 use super::exit::Exit;
 
@@ -92,7 +92,8 @@ fn exit_of(error: &(dyn Error + 'static)) -> Exit {
     if error.is::<ConfigError>() {
         return Exit::Usage;
     }
-    of_workflow(error).or_else(|| of_store(error)).unwrap_or(Exit::Failed)
+    let code = of_workflow(error).or_else(|| of_register(error)).or_else(|| of_store(error));
+    code.unwrap_or(Exit::Failed)
 }
 
 /// The code of an error that a workflow itself decided on. An error that only passes on another's
@@ -165,6 +166,14 @@ fn of_workflow(error: &(dyn Error + 'static)) -> Option<Exit> {
     match error.downcast_ref::<LookupError>()? {
         LookupError::Reserved { .. } | LookupError::Malformed(_) => Some(Exit::Usage),
         _ => None,
+    }
+}
+
+/// The code of what the request register refused, or why it failed.
+fn of_register(error: &(dyn Error + 'static)) -> Option<Exit> {
+    match error.downcast_ref::<RegisterError>()? {
+        RegisterError::Refused(_) => Some(Exit::Usage),
+        RegisterError::Ledger(error) => of_store(error),
     }
 }
 

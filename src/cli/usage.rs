@@ -1,7 +1,11 @@
 //! Tells of a wrong command line without repeating it: an argument may be somebody's identifier.
 
+use std::error::Error as _;
+
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::domain::register::NotAText;
 
 /// The message for a wrong command line. clap's own would show the arguments.
 pub(super) fn message(error: &clap::Error) -> String {
@@ -36,7 +40,7 @@ fn what(error: &clap::Error) -> String {
                 [] => String::new(),
                 known => format!("; possible are: {}", known.join(", ")),
             };
-            format!("the value of{argument} cannot be used{known}")
+            format!("the value of{argument} cannot be used{known}{}", why(error))
         }
         ErrorKind::ArgumentConflict => {
             let others = texts(error, ContextKind::PriorArg).unwrap_or_default();
@@ -44,6 +48,16 @@ fn what(error: &clap::Error) -> String {
         }
         ErrorKind::InvalidUtf8 => "an argument is not UTF-8 text".to_owned(),
         _ => format!("the command line cannot be read: {}", error.kind()),
+    }
+}
+
+/// Why a value cannot be used, where that is told without the value.
+fn why(error: &clap::Error) -> String {
+    let Some(source) = error.source() else { return String::new() };
+    match source.downcast_ref::<NotAText>() {
+        Some(problem) => format!(": it {problem}"),
+        None if source.is::<jiff::Error>() => ": a day is written as 2026-05-04".to_owned(),
+        None => String::new(),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod access;
 pub mod audit;
 pub mod coverage;
 pub mod dataset;
+pub mod deadline;
 pub mod decision;
 pub mod edit;
 pub mod field;
@@ -16,10 +17,12 @@ pub mod object;
 pub mod observe;
 pub mod plan;
 pub mod posting;
+pub mod register;
 pub mod request;
 pub mod row;
 pub mod scope;
 pub mod stretch;
+pub mod trail;
 
 /// A moment in time, UTC, as it stands in documents (RFC 3339).
 pub type Timestamp = jiff::Timestamp;

@@ -10,6 +10,7 @@ use crate::domain::decision::{DECISION_SCHEMA, Decision, Exception, Verdict};
 use crate::domain::identifier::KeyCheck;
 use crate::domain::object::ObjectKey;
 use crate::domain::plan::{ErasurePlan, PlanId, PlannedChange};
+use crate::domain::trail::{TrailAction, TrailTopic};
 use crate::ledger::{Ledger, LedgerError};
 
 use super::report::wording::plain;
@@ -134,6 +135,7 @@ pub async fn decide(
         decided_at: clock.now(),
     };
     ledger.decide(&decision).await?;
+    ledger.seal(&TrailTopic::Plan(*id), TrailAction::Decided).await?;
     Ok(decision)
 }
 

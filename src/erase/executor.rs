@@ -20,6 +20,7 @@ use crate::domain::object::ObjectVersion;
 use crate::domain::observe::{Event, Stop};
 use crate::domain::plan::{ErasurePlan, PlanId, PlannedChange};
 use crate::domain::posting::{ScanOutcome, ScannedObject};
+use crate::domain::trail::{TrailAction, TrailTopic};
 use crate::lake::count::{Meter, metered};
 use crate::lake::probe::ensure_conditional_writes;
 use crate::lake::{Estate, Versioning};
@@ -113,6 +114,7 @@ impl Run {
         if execution.is_finished() {
             self.tools.ledger.finish(&self.id).await?;
         }
+        self.tools.ledger.seal(&TrailTopic::Plan(self.id), TrailAction::Executed).await?;
         Ok(execution)
     }
 

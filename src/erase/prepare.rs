@@ -7,6 +7,7 @@ use crate::domain::identifier::DigestKey;
 use crate::domain::observe::Observer;
 use crate::domain::plan::{ErasurePlan, PlanId};
 use crate::domain::request::{ErasureRequest, ReservedValues};
+use crate::domain::trail::{TrailAction, TrailTopic};
 use crate::ledger::{Ledger, LedgerError, Rendering};
 use crate::metastore::Metastore;
 
@@ -135,6 +136,7 @@ async fn store(ledger: &Ledger, plan: ErasurePlan) -> Result<Prepared, PlanError
     ledger.put_report(&id, Rendering::Text, text(&report)).await?;
     ledger.put_report(&id, Rendering::Html, html(&report)).await?;
     ledger.put_plan(&plan).await?;
+    ledger.seal(&TrailTopic::Plan(id), TrailAction::Planned).await?;
     Ok(Prepared { id, plan, report })
 }
 

@@ -1,4 +1,4 @@
-//! Documents written once: plans, purge reports, decisions, the journal, audit records and
+//! Documents written once: requests, plans, purge reports, decisions, the journal, audit records and
 //! certificates; and the lease that lets one run at a time carry out an erasure.
 //!
 //! The ledger knows names and bytes. It never knows what a dataset is or what a plan means, it
@@ -13,11 +13,15 @@
 //! | `audit/<plan id>/<change>-<sequence>.json` | [`AuditRecord`](crate::domain::audit::AuditRecord); the last one of a change counts |
 //! | `certificates/<plan id>/<sequence>.json`, `.txt`, `.html` | a certificate; the last one counts |
 //! | `finished/<plan id>.json` | nothing is left to do for the plan |
+//! | `trail/<sequence>.json` | [`TrailRecord`](crate::domain::trail::TrailRecord), from 0, each bound to the one before it |
+//! | `rolls/<plan id>/<digest>.json` | [`Roll`](crate::domain::trail::Roll): the audit records that a record of the trail tells of |
+//! | `requests/<digest of the reference>/<sequence>.json` | [`RequestEvent`](crate::domain::register::RequestEvent), from 0 |
 //! | `leftovers/<name>.json` | [`Leftover`]; it goes when the bytes it tells of are dealt with |
 //! | `lease.json` | the lease; the only document that changes |
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -41,11 +45,16 @@ mod lease;
 mod leftovers;
 mod plans;
 mod progress;
+mod requests;
+mod trail;
+mod verification;
 
 pub use error::{LedgerError, LedgerErrorKind};
 pub use lease::{Heartbeat, Holder, Lease, LeaseTerms};
 pub use leftovers::{Leftover, LeftoverObserver};
 pub use plans::{PlanListing, PlanState, PlanSummary, Rendering};
+pub use requests::{Register, RegisterError};
+pub use verification::{TrailFinding, TrailReport};
 
 /// How many documents are read at once.
 const READS_AT_ONCE: usize = 16;
@@ -59,6 +68,8 @@ pub struct Ledger {
     lake: Arc<dyn Lake>,
     prefix: Arc<[u8]>,
     clock: Clock,
+    /// Records that the trail has at least: where to look for its end.
+    trail_end: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Ledger {
@@ -79,7 +90,7 @@ enum Created {
 impl Ledger {
     /// The ledger below `prefix`, which is empty or ends in `/`.
     pub fn new(lake: Arc<dyn Lake>, prefix: impl Into<Arc<[u8]>>, clock: Clock) -> Self {
-        Self { lake, prefix: prefix.into(), clock }
+        Self { lake, prefix: prefix.into(), clock, trail_end: Arc::default() }
     }
 
     /// Where it is, as people write it.

@@ -19,20 +19,20 @@ use crate::lake::fault::{Failure, Fault, When};
 use crate::lake::memory::MemoryLake;
 use crate::lake::{Lock, Staging, WriteObserver as _};
 
-const NOW: Timestamp = Timestamp::constant(1_795_132_800, 0);
+pub(super) const NOW: Timestamp = Timestamp::constant(1_795_132_800, 0);
 
-fn after(seconds: i64) -> Timestamp {
+pub(super) fn after(seconds: i64) -> Timestamp {
     Timestamp::from_second(NOW.as_second() + seconds).expect("a moment")
 }
 
-struct World {
-    lake: Arc<MemoryLake>,
-    fault: Arc<Fault>,
-    clock: Clock,
-    ledger: Ledger,
+pub(super) struct World {
+    pub(super) lake: Arc<MemoryLake>,
+    pub(super) fault: Arc<Fault>,
+    pub(super) clock: Clock,
+    pub(super) ledger: Ledger,
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let lake = Arc::new(MemoryLake::versioned());
     let fault = Arc::new(Fault::new(lake.clone()));
     let clock = Clock::manual(NOW);
@@ -41,19 +41,19 @@ fn world() -> World {
 }
 
 impl World {
-    fn fail(&self, method: Method, call: u64, when: When) {
+    pub(super) fn fail(&self, method: Method, call: u64, when: When) {
         let call = self.fault.calls(Some(method)) + call;
         let kind = LakeErrorKind::Unavailable;
         self.fault.fail(Failure { method: Some(method), call, forever: false, when, kind });
     }
 
     /// Puts bytes in a document's place, as somebody with access to the store can.
-    fn overwrite(&self, name: &str, bytes: impl Into<Bytes>) {
+    pub(super) fn overwrite(&self, name: &str, bytes: impl Into<Bytes>) {
         self.lake.put(&self.ledger.key(name), bytes);
     }
 }
 
-fn plan(request: &str) -> ErasurePlan {
+pub(super) fn plan(request: &str) -> ErasurePlan {
     ErasurePlan {
         schema: PLAN_SCHEMA.to_owned(),
         request: request.to_owned(),
@@ -73,7 +73,7 @@ fn note(change: u32, sequence: u32, step: Step) -> Note {
     Note { schema: NOTE_SCHEMA.to_owned(), change, sequence, generation: 1, noted_at: NOW, step }
 }
 
-fn decision(plan: PlanId, by: &str, verdict: Verdict) -> Decision {
+pub(super) fn decision(plan: PlanId, by: &str, verdict: Verdict) -> Decision {
     Decision {
         schema: DECISION_SCHEMA.to_owned(),
         plan,
@@ -83,7 +83,7 @@ fn decision(plan: PlanId, by: &str, verdict: Verdict) -> Decision {
     }
 }
 
-fn yes() -> Verdict {
+pub(super) fn yes() -> Verdict {
     Verdict::Approved { except: Vec::new() }
 }
 

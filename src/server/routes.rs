@@ -65,81 +65,48 @@ fn page_routes() -> Vec<Route> {
 }
 
 fn api_routes() -> Vec<Route> {
-    use Method::{Get, Post};
-    let route = |method, path, needs, described: [&'static str; 4], handler| {
-        let [name, summary, request, answer] = described;
-        let request = (!request.is_empty()).then_some(request);
-        let api = Some(Described { name, summary, request, answer });
-        Route { method, path, needs, api, handler }
-    };
+    let description = ["describe", "This description", "description"];
+    let caller = ["caller", "Who asks, and what they may do", "caller"];
+    let plans = ["listPlans", "Every plan with its state, newest first", "plans"];
+    let plan = ["showPlan", "The purge report of a plan", "report"];
+    let progress = ["watchPlan", "How far a plan is", "progress"];
+    let decisions = ["listDecisions", "The decisions on a plan, first to last", "decisions"];
+    let approved = ["approvePlan", "Approves a plan, so that it can be carried out", "decision"];
+    let rejected = ["rejectPlan", "Rejects a plan", "decision"];
+    let certificate = ["showCertificate", "The last certificate of a plan", "certificate"];
     vec![
-        route(
-            Get,
-            "/api/v1/openapi.json",
-            Needs::Nothing,
-            ["describe", "This description", "", "description"],
-            get(api::description),
-        ),
-        route(
-            Get,
-            "/api/v1/caller",
-            Needs::SignedIn,
-            ["caller", "Who asks, and what they may do", "", "caller"],
-            get(api::caller),
-        ),
-        route(
-            Get,
-            "/api/v1/plans",
-            SEE,
-            ["listPlans", "Every plan with its state, newest first", "", "plans"],
-            get(api::plans),
-        ),
-        route(
-            Get,
-            "/api/v1/plans/{plan}",
-            SEE,
-            ["showPlan", "The purge report of a plan", "", "report"],
-            get(api::report),
-        ),
-        route(
-            Get,
-            "/api/v1/plans/{plan}/progress",
-            SEE,
-            ["watchPlan", "How far a plan is", "", "progress"],
-            get(api::progress),
-        ),
-        route(
-            Get,
-            "/api/v1/plans/{plan}/decisions",
-            SEE,
-            ["listDecisions", "The decisions on a plan, first to last", "", "decisions"],
-            get(api::decisions),
-        ),
-        route(
-            Post,
-            "/api/v1/plans/{plan}/approve",
-            DECIDE,
-            [
-                "approvePlan",
-                "Approves a plan, so that it can be carried out",
-                "approval",
-                "decision",
-            ],
-            post(api::approve),
-        ),
-        route(
-            Post,
-            "/api/v1/plans/{plan}/reject",
-            DECIDE,
-            ["rejectPlan", "Rejects a plan", "rejection", "decision"],
-            post(api::reject),
-        ),
-        route(
-            Get,
-            "/api/v1/plans/{plan}/certificate",
-            SEE,
-            ["showCertificate", "The last certificate of a plan", "", "certificate"],
-            get(api::certificate),
-        ),
+        Route {
+            needs: Needs::Nothing,
+            ..asked("/api/v1/openapi.json", description, get(api::description))
+        },
+        Route { needs: Needs::SignedIn, ..asked("/api/v1/caller", caller, get(api::caller)) },
+        asked("/api/v1/plans", plans, get(api::plans)),
+        asked("/api/v1/plans/{plan}", plan, get(api::report)),
+        asked("/api/v1/plans/{plan}/progress", progress, get(api::progress)),
+        asked("/api/v1/plans/{plan}/decisions", decisions, get(api::decisions)),
+        told("/api/v1/plans/{plan}/approve", "approval", approved, post(api::approve)),
+        told("/api/v1/plans/{plan}/reject", "rejection", rejected, post(api::reject)),
+        asked("/api/v1/plans/{plan}/certificate", certificate, get(api::certificate)),
     ]
+}
+
+/// A question to the API, for everybody who may see: its name, what it does, the schema of the answer.
+fn asked(
+    path: &'static str,
+    [name, summary, answer]: [&'static str; 3],
+    handler: MethodRouter<Arc<Site>>,
+) -> Route {
+    let api = Some(Described { name, summary, request: None, answer });
+    Route { method: Method::Get, path, needs: SEE, api, handler }
+}
+
+/// Something that the API is told to do, by whoever may decide.
+fn told(
+    path: &'static str,
+    request: &'static str,
+    [name, summary, answer]: [&'static str; 3],
+    handler: MethodRouter<Arc<Site>>,
+) -> Route {
+    let api = Some(Described { name, summary, request: Some(request), answer });
+    Route { method: Method::Post, path, needs: DECIDE, api, handler }
 }

@@ -7,6 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::view::Answer;
 use crate::domain::dataset::DatasetName;
+use crate::domain::trail::{TrailAction, TrailTopic};
 use crate::erase::certificate::{Certificate, Evidence, Grade};
 use crate::erase::verify::verify_plan;
 use crate::wire::Rendering;
@@ -40,6 +41,7 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Answ
     let place = tools.ledger.put_certificate(&id, certificate.to_bytes()).await?;
     let rendering = Rendering::Text;
     tools.ledger.put_certificate_rendering(&id, place, rendering, text.clone()).await?;
+    tools.ledger.seal(&TrailTopic::Plan(id), TrailAction::Certified).await?;
     let exit = match (verify::exit_of(&verification), certificate.grade) {
         (Exit::Done, Grade::Partial) => Exit::Incomplete,
         (exit, _) => exit,

@@ -15,6 +15,7 @@ use super::view::progress::Progress;
 use super::view::{Answer, Terminal};
 
 mod approve;
+mod audit;
 mod certificate;
 mod completions;
 mod demo;
@@ -29,6 +30,7 @@ mod metastore;
 mod password;
 mod plan;
 mod plans;
+mod request;
 mod serve;
 mod show;
 mod status;
@@ -88,7 +90,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<Answer, Failure
         Command::Demo(arguments) => demo::run(context, &arguments).await,
         Command::Doctor(arguments) => doctor::run(context, &arguments).await,
         Command::Index(arguments) => index::run(context, &arguments).await,
-        Command::Status => status::run(context).await,
+        Command::Status(arguments) => status::run(context, &arguments).await,
+        Command::Request(arguments) => request::run(context, &arguments).await,
         Command::Plan(arguments) => plan::run(context, &arguments).await,
         Command::Show(arguments) => show::run(context, &arguments).await,
         Command::Approve(arguments) => approve::run(context, &arguments).await,
@@ -103,6 +106,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Answer, Failure
         Command::Erase(arguments) => erase::run(context, &arguments).await,
         Command::Verify(arguments) => verify::run(context, &arguments).await,
         Command::Certificate(arguments) => certificate::run(context, &arguments).await,
+        Command::Audit(arguments) => audit::run(context, &arguments).await,
         Command::Vacuum(arguments) => vacuum::run(context, &arguments).await,
     }
 }

@@ -1,18 +1,23 @@
-//! `lacuna status`: reads index and ledger, not the lake.
+//! `lacuna status`: reads index and ledger, not the lake; with `--due` the ledger alone.
 
 use futures::TryStreamExt as _;
 
+use crate::cli::args::Status;
 use crate::cli::failure::Failure;
 use crate::cli::view::{Answer, documents, human};
 use crate::config::Config;
 use crate::domain::Timestamp;
+use crate::domain::deadline::day_of;
 use crate::index;
 use crate::wire::{self, Metastore, MetastoreSize, PlanListing, PlanState};
 
-use super::Context;
 use super::index::earlier;
+use super::{Context, request};
 
-pub(super) async fn run(context: &Context) -> Result<Answer, Failure> {
+pub(super) async fn run(context: &Context, arguments: &Status) -> Result<Answer, Failure> {
+    if let Some(within) = arguments.due {
+        return request::due(context, within).await;
+    }
     let config = context.config()?;
     let metastore = context.metastore(&config).await?;
     let ledger = wire::ledger(&config, context.clock.clone()).await?;
@@ -24,6 +29,7 @@ pub(super) async fn run(context: &Context) -> Result<Answer, Failure> {
     let size = metastore.size().await?;
     let plans: Vec<documents::OpenPlan> =
         ledger.plans().await?.into_iter().filter_map(open_plan).collect();
+    let register = ledger.register_of_all().await?;
     let document = documents::Status {
         schema: documents::STATUS,
         configuration: config.file.display().to_string(),
@@ -36,6 +42,7 @@ pub(super) async fn run(context: &Context) -> Result<Answer, Failure> {
             last_scanned_at: last_scanned_at(metastore.as_ref(), &config).await?,
         },
         coverage,
+        requests: request::counts(&register, day_of(context.clock.now())),
         next: next(size.objects, &plans),
         open_plans: plans,
     };

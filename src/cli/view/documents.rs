@@ -1,6 +1,7 @@
 //! What `--json` prints. Each document has a schema in `schema/documents/`; fields are added, never
 //! taken away.
 
+use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::domain::Timestamp;
@@ -11,6 +12,7 @@ use crate::domain::identifier::{IdentifierDigest, Namespace};
 use crate::domain::journal::{Outcome, Retained};
 use crate::domain::object::{ObjectKey, VersionId};
 use crate::domain::plan::PlanId;
+use crate::domain::register::{DueKind, RegisteredRequest, RequestEvent};
 use crate::domain::row::RowSet;
 use crate::erase::execution::{Execution, Tally};
 use crate::erase::report::PurgeReport;
@@ -19,7 +21,7 @@ use crate::index::IndexReport;
 use crate::index::check::CheckReport;
 use crate::index::copy::CopyReport;
 use crate::vacuum::VacuumReport;
-use crate::wire::{Examined, PlanState};
+use crate::wire::{Examined, PlanState, TrailReport};
 
 /// The schema of [`Failed`].
 pub(in crate::cli) const FAILED: &str = "lacuna.cli.error.v1";
@@ -44,6 +46,8 @@ pub(in crate::cli) const INDEX: &str = "lacuna.cli.index.v1";
 pub(in crate::cli) const ERASE: &str = "lacuna.cli.erase.v1";
 /// The schema of [`Verify`].
 pub(in crate::cli) const VERIFY: &str = "lacuna.cli.verify.v1";
+/// The schema of [`AuditVerified`].
+pub(in crate::cli) const AUDIT_VERIFIED: &str = "lacuna.cli.audit-verify.v1";
 /// The schema of [`Vacuum`].
 pub(in crate::cli) const VACUUM: &str = "lacuna.cli.vacuum.v1";
 /// The schema of [`MetastorePrepared`].
@@ -52,8 +56,22 @@ pub(in crate::cli) const METASTORE_PREPARED: &str = "lacuna.cli.metastore.v1";
 pub(in crate::cli) const METASTORE_COPY: &str = "lacuna.cli.metastore-copy.v1";
 /// The schema of [`MetastoreCheck`].
 pub(in crate::cli) const METASTORE_CHECK: &str = "lacuna.cli.metastore-check.v1";
+/// The schema of [`Request`].
+pub(in crate::cli) const REQUEST: &str = "lacuna.cli.request.v1";
+/// The schema of [`Requests`].
+pub(in crate::cli) const REQUESTS: &str = "lacuna.cli.requests.v1";
 /// The schema of [`Status`].
 pub(in crate::cli) const STATUS: &str = "lacuna.cli.status.v1";
+
+/// What came of a verification of the evidence.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct AuditVerified {
+    pub schema: &'static str,
+    /// Whether all is as it was stored, as far as the trail tells.
+    pub is_sound: bool,
+    #[serde(flatten)]
+    pub report: TrailReport,
+}
 
 /// The pages were served, and are no more.
 #[derive(Debug, Serialize)]
@@ -192,8 +210,19 @@ pub(in crate::cli) struct Status {
     pub index: IndexSize,
     pub coverage: Vec<Coverage>,
     pub open_plans: Vec<OpenPlan>,
+    pub requests: RequestCounts,
     /// The command to go on with.
     pub next: String,
+}
+
+/// How many requests the register holds.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct RequestCounts {
+    pub open: u64,
+    /// How many of the open ones are overdue.
+    pub overdue: u64,
+    /// How many cannot be read.
+    pub damaged: u64,
 }
 
 /// How large and how old the index is.
@@ -363,4 +392,82 @@ pub(in crate::cli) struct Vacuum {
     pub schema: &'static str,
     #[serde(flatten)]
     pub report: VacuumReport,
+}
+
+/// A request and everything that happened to it.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Request {
+    pub schema: &'static str,
+    /// The day that days are counted from, UTC.
+    pub today: Date,
+    #[serde(flatten)]
+    pub entry: RequestEntry,
+    pub history: Vec<RequestEvent>,
+}
+
+/// Requests, the most pressing first.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Requests {
+    pub schema: &'static str,
+    /// The day that days are counted from, UTC.
+    pub today: Date,
+    pub requests: Vec<RequestEntry>,
+    /// What is wrong with each request that cannot be read.
+    pub damaged: Vec<String>,
+}
+
+/// A request as it stands today.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct RequestEntry {
+    #[serde(flatten)]
+    pub request: RegisteredRequest,
+    /// Absent where it is not open.
+    pub due: Option<DueDay>,
+    pub standing_holds: u64,
+}
+
+/// What a request waits for next.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct DueDay {
+    pub kind: DueKind,
+    pub due_on: Date,
+    /// The last day that the law allows.
+    pub ends_on: Date,
+    /// From today to `due_on`; negative after it.
+    pub days_left: i32,
+    pub is_overdue: bool,
+}
+
+impl Request {
+    /// A request as it stands on a day.
+    pub fn new(request: RegisteredRequest, history: Vec<RequestEvent>, today: Date) -> Self {
+        let entry = RequestEntry::new(request, today);
+        Self { schema: REQUEST, today, entry, history }
+    }
+}
+
+impl RequestEntry {
+    /// A request as it stands on a day.
+    pub fn new(request: RegisteredRequest, today: Date) -> Self {
+        let due = request.due().map(|due| DueDay {
+            kind: due.kind,
+            due_on: due.deadline.due_on,
+            ends_on: due.deadline.ends_on,
+            days_left: due.deadline.days_left(today),
+            is_overdue: due.deadline.is_overdue(today),
+        });
+        let standing_holds = request.standing_holds(today).count() as u64;
+        Self { request, due, standing_holds }
+    }
+
+    /// Whether what is due is overdue.
+    pub fn is_overdue(&self) -> bool {
+        self.due.as_ref().is_some_and(|due| due.is_overdue)
+    }
+
+    /// Whether it is open, and due within so many days where these are given.
+    pub fn is_within(&self, days: Option<u16>) -> bool {
+        let is_near = |due: &DueDay| days.is_none_or(|days| due.days_left <= i32::from(days));
+        self.due.as_ref().is_some_and(is_near)
+    }
 }

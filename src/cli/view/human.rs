@@ -9,14 +9,15 @@ use crate::domain::object::{ObjectKey, VersionId};
 use crate::domain::request::RequestedSubject;
 use crate::domain::row::RowSet;
 use crate::erase::report::PurgeReport;
-use crate::erase::report::wording::{moment, plain, reason};
+use crate::erase::report::wording::{count, moment, number, plain, reason};
 use crate::wire::PlanState;
 
 use super::documents::{
-    Digest, Erase, Found, Index, Init, MetastoreCheck, MetastoreCopy, MetastorePrepared, OpenPlan,
-    Status, Vacuum, Verify,
+    AuditVerified, Digest, Erase, Found, Index, Init, MetastoreCheck, MetastoreCopy,
+    MetastorePrepared, OpenPlan, Status, Vacuum, Verify,
 };
 use super::progress::human_bytes;
+use super::requests;
 
 /// How many gaps of a dataset are shown by name.
 const GAPS_SHOWN: usize = 10;
@@ -78,8 +79,8 @@ pub(in crate::cli) fn index(document: &Index) -> String {
             report.coverage.dataset,
             counted(report.scanned, "version"),
             human_bytes(report.scanned_bytes),
-            thousands(report.unchanged),
-            thousands(report.forgotten),
+            number(report.unchanged),
+            number(report.forgotten),
         );
         if let Some(moment) = report.as_of {
             let _ = writeln!(
@@ -97,11 +98,11 @@ fn coverage(text: &mut String, coverage: &Coverage) {
     let _ = writeln!(
         text,
         "  in scope {}: indexed {}, unreadable {}, failed {}; excluded {}; {}",
-        thousands(coverage.listed - coverage.excluded.min(coverage.listed)),
-        thousands(coverage.indexed),
-        thousands(coverage.unreadable),
-        thousands(coverage.failed),
-        thousands(coverage.excluded),
+        number(coverage.listed - coverage.excluded.min(coverage.listed)),
+        number(coverage.indexed),
+        number(coverage.unreadable),
+        number(coverage.failed),
+        number(coverage.excluded),
         counted(coverage.rows.0, "row"),
     );
     if coverage.unreadable_rows > 0 {
@@ -219,8 +220,8 @@ pub(in crate::cli) fn verify(document: &Verify) -> String {
         let _ = writeln!(
             text,
             "  {} of {} other versions among them, chosen at random by seed {}",
-            thousands(sample.chosen),
-            thousands(sample.eligible),
+            number(sample.chosen),
+            number(sample.eligible),
             sample.seed,
         );
     }
@@ -249,7 +250,7 @@ pub(in crate::cli) fn vacuum(document: &Vacuum) -> String {
         text,
         "dropped {} from {} of {} looked at; {} became {}",
         counted(it.dropped.0, "blank"),
-        thousands(it.compacted),
+        number(it.compacted),
         counted(it.objects, "object"),
         human_bytes(it.size_bytes_before),
         human_bytes(it.size_bytes_after),
@@ -277,14 +278,14 @@ pub(in crate::cli) fn metastore_copy(document: &MetastoreCopy) -> String {
     for it in &document.report.datasets {
         let forgotten = match it.forgotten {
             0 => String::new(),
-            versions => format!(", {} forgotten", thousands(versions)),
+            versions => format!(", {} forgotten", number(versions)),
         };
         let _ = writeln!(
             text,
             "{}: {} copied, {} there already{forgotten}",
             it.dataset,
             counted(it.copied, "version"),
-            thousands(it.unchanged),
+            number(it.unchanged),
         );
         for (name, totals) in [("from", &it.from), ("to", &it.to)] {
             if !document.report.was_interrupted {
@@ -329,7 +330,7 @@ pub(in crate::cli) fn metastore_check(document: &MetastoreCheck) -> String {
             text,
             "damaged: {} were recorded, and {} are there",
             counted(counted_postings, "posting"),
-            thousands(report.postings()),
+            number(report.postings()),
         );
         remedies.push("lacuna index --full".to_owned());
     }
@@ -381,6 +382,7 @@ pub(in crate::cli) fn status(document: &Status, now: Timestamp) -> String {
         let _ = writeln!(text, "{}: {percent:.1} % of what was listed is indexed", dataset.dataset);
         coverage(&mut text, dataset);
     }
+    text.push_str(&requests::counts(&document.requests));
     if document.open_plans.is_empty() {
         text.push_str("no open plans\n");
     }
@@ -427,27 +429,43 @@ fn rows_of(rows: &RowSet) -> String {
     match (all, all > ROWS_SHOWN as u64) {
         (1, _) => format!("row {}", shown.join(", ")),
         (_, false) => format!("rows {}", shown.join(", ")),
-        (_, true) => format!("rows {}, … ({} in all)", shown.join(", "), thousands(all)),
+        (_, true) => format!("rows {}, … ({} in all)", shown.join(", "), number(all)),
     }
+}
+
+/// What came of a verification of the evidence.
+pub(in crate::cli) fn audit_verified(document: &AuditVerified) -> String {
+    let report = &document.report;
+    let mut text = String::new();
+    for finding in &report.findings {
+        let _ = writeln!(text, "{} {}", plain(&finding.document), finding.message);
+    }
+    let unsealed = report.unsealed.len() as u64;
+    if unsealed > 0 {
+        let documents = count(unsealed, "document is", "documents are");
+        let _ = writeln!(
+            text,
+            "{documents} in no record, and neither is the plan: made before there was a trail, or put \
+             there by other means; --json names them"
+        );
+    }
+    let records = count(report.records, "record", "records");
+    let documents = count(report.documents, "document", "documents");
+    let verdict = match report.findings.len() as u64 {
+        0 => "all as it was stored".to_owned(),
+        findings => count(findings, "finding", "findings"),
+    };
+    let _ = writeln!(text, "{records}, {documents}: {verdict}");
+    if let Some(head) = &report.head {
+        let _ = writeln!(text, "the trail ends at {head}");
+    }
+    text
 }
 
 /// `1 row`, `2 rows`, `1,284 rows`.
 pub(in crate::cli) fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", thousands(count))
-}
-
-/// A number with a comma between thousands.
-pub(in crate::cli) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    format!("{} {noun}{plural}", number(count))
 }
 
 #[cfg(test)]
@@ -455,8 +473,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_grouped() {
-        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+    fn what_is_counted_has_its_plural() {
         assert_eq!(counted(1, "row"), "1 row");
         assert_eq!(counted(1284, "row"), "1,284 rows");
     }

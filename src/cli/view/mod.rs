@@ -9,10 +9,12 @@ use super::args::{Color, Global};
 use super::exit::Exit;
 use super::failure::Failure;
 
+pub(super) mod csv;
 pub(super) mod documents;
 pub(super) mod findings;
 pub(super) mod human;
 pub(super) mod progress;
+pub(super) mod requests;
 
 /// What a command has to say at its end.
 pub(super) struct Answer {

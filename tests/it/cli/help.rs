@@ -7,6 +7,7 @@ const COMMANDS: &[&str] = &[
     "index",
     "status",
     "find",
+    "request",
     "plan",
     "show",
     "approve",
@@ -14,6 +15,7 @@ const COMMANDS: &[&str] = &[
     "erase",
     "verify",
     "certificate",
+    "audit",
     "vacuum",
     "metastore",
     "serve",
@@ -21,6 +23,22 @@ const COMMANDS: &[&str] = &[
     "digest",
     "completions",
     "man",
+];
+
+const REQUEST_COMMANDS: &[&str] = &[
+    "add",
+    "list",
+    "show",
+    "acknowledge",
+    "verify",
+    "extend",
+    "hold",
+    "release",
+    "exempt",
+    "deny",
+    "withdraw",
+    "close",
+    "reopen",
 ];
 
 #[test]
@@ -35,6 +53,15 @@ fn help_is_as_it_was() {
         assert!(help.stdout.contains("Example"), "{command} has no example");
         insta::assert_snapshot!(format!("help_{command}"), help.stdout);
     }
+    for command in REQUEST_COMMANDS {
+        let help = run(folder.path(), &["request", command, "--help"]);
+        assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{command}");
+        assert!(help.stdout.contains("Example"), "{command} has no example");
+        insta::assert_snapshot!(format!("help_request_{command}"), help.stdout);
+    }
+    let help = run(folder.path(), &["audit", "verify", "--help"]);
+    assert!(help.code == 0 && help.stdout.contains("Example"));
+    insta::assert_snapshot!("help_audit_verify", help.stdout);
     for command in ["create", "migrate", "copy", "check"] {
         let help = run(folder.path(), &["metastore", command, "--help"]);
         assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{command}");

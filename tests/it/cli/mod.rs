@@ -1,5 +1,6 @@
 //! The command line as people and scripts meet it: what it prints, where, and how it ends.
 
+mod audit;
 mod browser;
 mod doctor;
 mod flow;
@@ -7,6 +8,7 @@ mod help;
 mod init;
 mod many;
 mod moving;
+mod requests;
 mod serving;
 mod usage;
 

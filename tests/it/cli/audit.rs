@@ -1,0 +1,119 @@
+//! `lacuna audit verify`, over the evidence of a whole story.
+
+use std::path::{Path, PathBuf};
+
+use super::flow::document;
+use super::{CANARY, Run, lake, run};
+
+/// Plans, approves, erases and certifies; then a request is registered, and the trail is held against it all.
+fn story() -> tempfile::TempDir {
+    let folder = lake();
+    let path = folder.path();
+    let ok = |arguments: &[&str]| {
+        let run = run(path, arguments);
+        assert_eq!(run.code, 0, "{arguments:?}: {}{}", run.stdout, run.stderr);
+        run
+    };
+    ok(&["index"]);
+    let plan = ok(&["plan", "--json", "--request", "R-1", "--subject", "ann@example.org"]);
+    let id = plan.json()["plan_id"].as_str().expect("an id").to_owned();
+    ok(&["approve", &id, "--by", "officer", "--confirm", &id[..8]]);
+    ok(&["erase", &id]);
+    ok(&["certificate", &id]);
+    let words = "request add R-1 --received 2026-05-04 --jurisdiction gdpr --by officer";
+    ok(&words.split(' ').collect::<Vec<_>>());
+    folder
+}
+
+fn verify(folder: &Path, more: &[&str]) -> Run {
+    run(folder, &[&["audit", "verify"], more].concat())
+}
+
+/// All documents of the ledger but the lease, which is no evidence.
+fn documents(folder: &Path) -> Vec<PathBuf> {
+    fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { walk(&path, files) } else { files.push(path) }
+        }
+    }
+    let mut files = Vec::new();
+    for kind in
+        ["plans", "reports", "decisions", "audit", "certificates", "finished", "requests", "trail"]
+    {
+        walk(&folder.join(".lacuna/ledger").join(kind), &mut files);
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn a_whole_story_is_verified() {
+    let folder = story();
+    let path = folder.path();
+    let answer = verify(path, &["--json"]);
+    assert_eq!(answer.code, 0, "{}{}", answer.stdout, answer.stderr);
+    let document = document(&answer, "cli.audit-verify");
+    assert_eq!((&document["is_sound"], &document["records"]), (&true.into(), &5.into()));
+    assert!(document["unsealed"].as_array().is_some_and(Vec::is_empty));
+    let head = &document["head"];
+    let digest = head["digest"].as_str().expect("a digest");
+    let anchor = format!("{}:{digest}", head["sequence"]);
+    let answer = verify(path, &["--anchor", &anchor]);
+    assert_eq!(answer.code, 0, "{}{}", answer.stdout, answer.stderr);
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(digest, "[digest]");
+    settings.bind(|| insta::assert_snapshot!("audit_verify", answer.stdout));
+    let trail = std::fs::read(path.join(".lacuna/ledger/trail/0000000002.json")).expect("one");
+    for (schema, bytes) in [("trail", trail), ("roll", a_roll(path))] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/documents");
+        let schema = std::fs::read(root.join(format!("{schema}.v1.json"))).expect("a schema");
+        let schema = serde_json::from_slice(&schema).expect("JSON");
+        let validator = jsonschema::validator_for(&schema).expect("a schema");
+        let document = serde_json::from_slice(&bytes).expect("JSON");
+        assert!(validator.is_valid(&document), "{document:#}");
+    }
+}
+
+fn a_roll(folder: &Path) -> Vec<u8> {
+    let mut folders = std::fs::read_dir(folder.join(".lacuna/ledger/rolls")).expect("a folder");
+    let folder = folders.next().expect("a plan's").expect("an entry").path();
+    let roll = std::fs::read_dir(folder).expect("a folder").next().expect("a roll");
+    std::fs::read(roll.expect("an entry").path()).expect("a file")
+}
+
+/// Whatever document is changed by a byte or taken away: 1, and it is named.
+#[test]
+fn a_changed_document_is_named() {
+    let folder = story();
+    let path = folder.path();
+    let documents = documents(path);
+    assert!(documents.len() >= 14, "{documents:?}");
+    for file in documents {
+        let bytes = std::fs::read(&file).expect("a file");
+        let mut wrong = bytes.clone();
+        let middle = wrong.len() / 2;
+        wrong[middle] ^= 1;
+        std::fs::write(&file, wrong).expect("written");
+        let answer = verify(path, &[]);
+        let name = file.file_name().expect("a name").to_str().expect("UTF-8");
+        assert_eq!(answer.code, 1, "{name}: {}{}", answer.stdout, answer.stderr);
+        assert!(answer.stdout.contains(name), "{name}: {}", answer.stdout);
+        std::fs::write(&file, bytes).expect("written");
+    }
+    assert_eq!(verify(path, &[]).code, 0);
+}
+
+#[test]
+fn an_anchor_that_is_none_is_refused() {
+    let folder = lake();
+    for anchor in ["", CANARY, "1:", "1:00"] {
+        let answer = verify(folder.path(), &["--anchor", anchor]);
+        assert_eq!(answer.code, 2, "{anchor:?}");
+        assert!(!answer.stderr.contains("canary"), "{}", answer.stderr);
+    }
+    // Nothing was done yet: nothing is wrong, and an anchor is missed.
+    assert_eq!(verify(folder.path(), &[]).code, 0);
+    let anchor = format!("3:{}", "0".repeat(64));
+    assert_eq!(verify(folder.path(), &["--anchor", &anchor]).code, 1);
+}
