@@ -103,6 +103,7 @@ fn of_workflow(error: &(dyn Error + 'static)) -> Option<Exit> {
         return match error {
             NotAdmitted::NotApproved { .. }
             | NotAdmitted::Rejected { .. }
+            | NotAdmitted::Obstructed(_)
             | NotAdmitted::Expired { .. } => Some(Exit::NotApproved),
             NotAdmitted::StaleConfiguration => Some(Exit::Stale),
             NotAdmitted::WrongKey => Some(Exit::Usage),
@@ -111,7 +112,7 @@ fn of_workflow(error: &(dyn Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = error.downcast_ref::<NotDecided>() {
         return match error {
-            NotDecided::Expired { .. } => Some(Exit::NotApproved),
+            NotDecided::Expired { .. } | NotDecided::Obstructed(_) => Some(Exit::NotApproved),
             NotDecided::Ledger(error) => of_store(error),
             _ => Some(Exit::Usage),
         };

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -13,6 +14,7 @@ use super::dataset::{Compression, DatasetName, EraseAction, FormatName, Supersed
 use super::edit::Way;
 use super::identifier::{IdentifierDigest, KeyCheck, hex, unhex};
 use super::object::{ObjectKey, ObjectVersion};
+use super::register::{Exempting, Label};
 use super::request::Mask;
 use super::row::{RowCount, RowSet};
 
@@ -256,6 +258,20 @@ pub enum Reason {
     },
     /// A legal hold forbids deleting it.
     LegalHold,
+    /// A hold of the request register is on its dataset, on a column of it, or on the whole request.
+    OnHold {
+        /// Why, as a code of the house.
+        basis: Label,
+        /// The last day of the hold; `None`: until it is released.
+        until: Option<Date>,
+    },
+    /// The law exempts its dataset, or a column of it, from this request, as the register says.
+    Exempt {
+        /// The exemption.
+        basis: Exempting,
+        /// The last day on which it applies; `None`: until further notice.
+        until: Option<Date>,
+    },
     /// Its bytes lie in an archive.
     Archived {
         /// The storage class.

@@ -135,6 +135,16 @@ pub enum Extent {
     },
 }
 
+impl Extent {
+    /// Whether something of the dataset is meant.
+    pub fn is_on(&self, other: &DatasetName) -> bool {
+        match self {
+            Self::Request {} => true,
+            Self::Dataset { dataset } | Self::Column { dataset, .. } => dataset == other,
+        }
+    }
+}
+
 impl fmt::Display for Extent {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

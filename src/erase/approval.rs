@@ -14,6 +14,7 @@ use crate::domain::trail::{TrailAction, TrailTopic};
 use crate::ledger::{Ledger, LedgerError};
 
 use super::report::wording::plain;
+use super::restraint::{Obstacle, obstacle};
 
 /// A plan that may be carried out. There is no other way to one than [`admit`].
 #[derive(Clone, Debug)]
@@ -73,6 +74,9 @@ pub enum NotDecided {
         /// When.
         at: Timestamp,
     },
+    /// The register has something against it.
+    #[error(transparent)]
+    Obstructed(#[from] Obstacle),
     /// An object to leave out is not in the plan.
     #[error("the plan changes no object {key} in dataset {}, so it cannot be left out", plain(.dataset.as_str()))]
     NotInPlan {
@@ -121,6 +125,9 @@ pub async fn decide(
             if clock.now() >= plan.expires_at && !ledger.has_begun(id).await? {
                 return Err(NotDecided::Expired { at: plan.expires_at });
             }
+            if let Some(obstacle) = obstacle(ledger, &plan, &left_out(except), clock).await? {
+                return Err(obstacle.into());
+            }
         }
         Verdict::Rejected { reason } if reason.trim().is_empty() => {
             return Err(NotDecided::Groundless);
@@ -137,6 +144,10 @@ pub async fn decide(
     ledger.decide(&decision).await?;
     ledger.seal(&TrailTopic::Plan(*id), TrailAction::Decided).await?;
     Ok(decision)
+}
+
+fn left_out(except: &[Exception]) -> BTreeSet<(DatasetName, ObjectKey)> {
+    except.iter().map(|it| (it.dataset.clone(), it.key.clone())).collect()
 }
 
 /// An exception that is misspelt would leave nothing out, and say that it does.
@@ -194,6 +205,9 @@ pub enum NotAdmitted {
         /// When.
         at: Timestamp,
     },
+    /// The register has something against it.
+    #[error(transparent)]
+    Obstructed(#[from] Obstacle),
     /// Datasets or policies changed since it was made.
     #[error("the configuration of datasets changed since the plan was made; plan again")]
     StaleConfiguration,
@@ -211,7 +225,8 @@ pub enum NotAdmitted {
 /// an approval; the configuration of datasets (A10) and the digest key have to be those that it was made
 /// under; and it must not have expired (A8), unless it has been begun: what was begun in time is
 /// finished, also when the process was killed and the same command is run again later. Begun means that
-/// the journal has a note on it.
+/// the journal has a note on it. What the request register has against it stops also what was begun: a
+/// hold that was set in the meantime, or that the person withdrew the request.
 ///
 /// # Errors
 ///
@@ -241,12 +256,16 @@ pub async fn admit(
     if clock.now() >= plan.expires_at && !has_begun {
         return Err(NotAdmitted::Expired { at: plan.expires_at });
     }
+    let except = left_out(&except);
+    if let Some(obstacle) = obstacle(ledger, &plan, &except, clock).await? {
+        return Err(obstacle.into());
+    }
     Ok(ApprovedPlan {
         id: *id,
         plan,
         approved_by: decision.by,
         approved_at: decision.decided_at,
-        except: except.into_iter().map(|it| (it.dataset, it.key)).collect(),
+        except,
         has_begun,
     })
 }

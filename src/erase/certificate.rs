@@ -387,7 +387,20 @@ fn rows_in(planned: &PlannedChange, object: &ObjectVersion) -> RowCount {
 /// Whether a copy may remain without the erasure being incomplete: the law or a policy keeps it, and
 /// it is named.
 fn is_retained_copy(reason: &Reason) -> bool {
-    matches!(reason, Reason::Locked { .. } | Reason::LegalHold | Reason::KeptByPolicy)
+    match reason {
+        Reason::Locked { .. }
+        | Reason::LegalHold
+        | Reason::OnHold { .. }
+        | Reason::Exempt { .. }
+        | Reason::KeptByPolicy => true,
+        Reason::Unreadable { .. }
+        | Reason::UnreadableRows { .. }
+        | Reason::Archived { .. }
+        | Reason::Table { .. }
+        | Reason::OtherDataset
+        | Reason::Denied { .. }
+        | Reason::Unavailable { .. } => false,
+    }
 }
 
 /// Everything that keeps the erasure from being complete, a sentence each.

@@ -211,6 +211,8 @@ impl<'a> Checker<'a> {
         let is_something = change.rewrite.is_some() || !change.expunge.is_empty();
         self.require(is_something, format_args!("{key}: nothing is to happen to it"));
         self.require(!under_table(scope, key), format_args!("{key}: is in a table"));
+        let is_free = dataset.restraint.is_none();
+        self.require(is_free, format_args!("{key}: is on hold or exempt for this request"));
         let Some(object) = scope.objects.get(key) else {
             return self.fatal(format_args!("{key}: nothing is known of it"));
         };
@@ -477,7 +479,8 @@ fn is_within_reach(scope: &Scope<'_>, version: &VersionFacts) -> bool {
         Standing::Current => matches!(version.access, Access::Known { is_readable: true, .. }),
         Standing::Superseded => is_deletable(scope.dataset, version),
     };
-    is_sound && is_open && !under_table(scope, &version.object.key)
+    let is_free = scope.dataset.restraint.is_none() && !under_table(scope, &version.object.key);
+    is_sound && is_open && is_free
 }
 
 /// Whether the coverage ledger names the key, or a folder above it, as a table's.

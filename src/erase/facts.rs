@@ -9,10 +9,13 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use crate::domain::Timestamp;
 use crate::domain::coverage::Coverage;
 use crate::domain::dataset::{DatasetName, ErasePolicy, SupersededPolicy};
+use crate::domain::deadline::day_of;
 use crate::domain::identifier::IdentifierDigest;
 use crate::domain::object::{ListedVersion, ObjectKey, ObjectVersion, Standing};
 use crate::domain::observe::{Event, Observer};
+use crate::domain::plan::Reason;
 use crate::domain::posting::{ScanOutcome, ScannedObject};
+use crate::domain::register::RegisteredRequest;
 use crate::domain::request::Mask;
 use crate::domain::row::RowSet;
 use crate::lake::{
@@ -71,6 +74,8 @@ pub struct DatasetFacts {
     pub versioning: Versioning,
     /// Whether its lake asks a server, and what is copied or written goes in parts of a least size.
     pub asks_server: bool,
+    /// Why its rows are not to be erased for this request, as the register says; `None` where they are.
+    pub restraint: Option<Reason>,
     /// What the index knows of it.
     pub coverage: Coverage,
     /// Objects with a row of a subject in a version, by key.
@@ -200,6 +205,17 @@ pub async fn gather(
     Ok(Facts { request, gathered_at, subjects, datasets: facts, elsewhere: elsewhere.collect() })
 }
 
+impl Facts {
+    /// Adds what the register has against erasing for the request, on the day on which the facts were
+    /// gathered.
+    pub fn restrain(&mut self, request: &RegisteredRequest) {
+        let today = day_of(self.gathered_at);
+        for dataset in &mut self.datasets {
+            dataset.restraint = request.restraint(&dataset.name, today);
+        }
+    }
+}
+
 impl DatasetFacts {
     fn with_keys(self, keys_with_identifier: u64) -> Self {
         Self { keys_with_identifier, ..self }
@@ -244,6 +260,7 @@ async fn gather_dataset(
         policy: tool.estate.dataset.erase.clone(),
         versioning: capabilities.versioning,
         asks_server: capabilities.conditions == Conditions::Server,
+        restraint: None,
         coverage: tool.coverage.clone(),
         objects: objects.into_iter().filter(|object| !object.versions.is_empty()).collect(),
         unreadable: catalogue.unreadable.clone(),

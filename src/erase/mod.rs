@@ -17,6 +17,7 @@ pub mod lookup;
 pub mod planner;
 pub mod prepare;
 pub mod report;
+pub mod restraint;
 
 pub use prepare::{PlanError, PlanPolicy, PlanTools, Prepared, prepare};
 

@@ -5,6 +5,7 @@
 //!
 //! | version | what happens |
 //! | --- | --- |
+//! | of a dataset that the register keeps for this request | out of reach |
 //! | the store refuses to tell of it | out of reach |
 //! | current, readable | rewritten; where the store keeps it and it cannot be deleted then, that is out of reach as well |
 //! | superseded (also beneath a delete marker) | deleted, unless locked, held, in an archive or kept by the policy |
@@ -265,6 +266,9 @@ fn plan_object(dataset: &DatasetFacts, object: &ObjectFacts, parts: &mut Parts, 
 
 /// What is to happen to a version, as if it were alone.
 fn fate(dataset: &DatasetFacts, version: &VersionFacts) -> Fate {
+    if let Some(reason) = dataset.restraint.as_ref().filter(|_| !version.rows.is_empty()) {
+        return Fate::Left(reason.clone());
+    }
     let summary = match &version.scanned {
         Some(ScanOutcome::Indexed(_)) | None if version.rows.is_empty() => {
             return unknown(version);

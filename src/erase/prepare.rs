@@ -16,6 +16,7 @@ use super::facts::{FactsError, InScope, gather};
 use super::lookup::{LookupError, lookup};
 use super::planner::{PlanTerms, plan};
 use super::report::{PurgeReport, html, text};
+use super::restraint::registered;
 
 /// What planning works with.
 #[derive(Clone, Copy)]
@@ -113,7 +114,10 @@ pub async fn prepare(
     check_floor(tools.datasets, policy.coverage_floor_percent)?;
     let now = tools.clock.now();
     let found = lookup(request, tools.key, &policy.reserved, tools.metastore, now).await?;
-    let facts = gather(tools.datasets, tools.metastore, found, tools.observer).await?;
+    let mut facts = gather(tools.datasets, tools.metastore, found, tools.observer).await?;
+    if let Some(registered) = registered(tools.ledger, &facts.request).await? {
+        facts.restrain(&registered);
+    }
     let terms = PlanTerms {
         expires_at: later(now, policy.valid_for_seconds),
         configuration: policy.configuration.clone(),

@@ -15,7 +15,9 @@ use crate::domain::dataset::{
 use crate::domain::identifier::{DigestKey, IdentifierDigest};
 use crate::domain::landmark::Landmarks;
 use crate::domain::object::{ETag, ObjectKey, ObjectVersion, Standing, VersionId};
+use crate::domain::plan::Reason;
 use crate::domain::posting::{RowGaps, ScanOutcome, ScanSummary, ScannedObject, Unreadable};
+use crate::domain::register::Exempting;
 use crate::domain::request::Mask;
 use crate::domain::row::{RowCount, RowNumber, RowSet};
 use crate::lake::{Lock, Versioning};
@@ -162,6 +164,7 @@ fn dataset(name: &'static str) -> impl Strategy<Value = DatasetFacts> {
             policy: ErasePolicy { action: EraseAction::default(), superseded },
             versioning,
             asks_server: rows % 2 == 0,
+            restraint: restraint(rows),
             coverage: Coverage {
                 rows: RowCount(rows),
                 gaps,
@@ -177,6 +180,17 @@ fn dataset(name: &'static str) -> impl Strategy<Value = DatasetFacts> {
             keys_with_identifier,
         },
     )
+}
+
+/// Now and then what the register has against an erasure.
+fn restraint(seed: u64) -> Option<Reason> {
+    let (basis, until) =
+        ("lawsuit-1".parse().expect("a code"), Some(jiff::civil::date(2030, 1, 1)));
+    match seed % 7 {
+        0 => Some(Reason::OnHold { basis, until: None }),
+        1 => Some(Reason::Exempt { basis: Exempting::Obligation, until }),
+        _ => None,
+    }
 }
 
 pub(crate) fn facts() -> impl Strategy<Value = Facts> {

@@ -104,12 +104,12 @@ impl Metastore for Index {
 }
 
 /// One dataset, its lake, an index and a ledger.
-struct World {
+pub(super) struct World {
     lake: Arc<MemoryLake>,
     fault: Arc<Fault>,
-    ledger_lake: Arc<MemoryLake>,
-    ledger: Ledger,
-    clock: Clock,
+    pub(super) ledger_lake: Arc<MemoryLake>,
+    pub(super) ledger: Ledger,
+    pub(super) clock: Clock,
     key: DigestKey,
     index: Index,
     dataset: Dataset,
@@ -117,7 +117,7 @@ struct World {
     policy: PlanPolicy,
 }
 
-fn reviews() -> DatasetName {
+pub(super) fn reviews() -> DatasetName {
     DatasetName::new("reviews")
 }
 
@@ -136,7 +136,7 @@ fn request(subjects: &[&str]) -> ErasureRequest {
 }
 
 impl World {
-    fn new(lake: MemoryLake) -> Self {
+    pub(super) fn new(lake: MemoryLake) -> Self {
         let (lake, ledger_lake) = (Arc::new(lake), Arc::new(MemoryLake::unversioned()));
         let clock = Clock::manual(NOW);
         Self {
@@ -173,7 +173,7 @@ impl World {
     }
 
     /// Another version of an object, known to the index with these rows of these subjects.
-    fn indexed(&mut self, key: &str, rows: &[(&str, &[u64])]) -> ObjectVersion {
+    pub(super) fn indexed(&mut self, key: &str, rows: &[(&str, &[u64])]) -> ObjectVersion {
         let object = self.put(key);
         self.scanned(&object, ScanOutcome::Indexed(summary(0)));
         for (subject, rows) in rows {
@@ -204,7 +204,7 @@ impl World {
         });
     }
 
-    async fn try_prepare(&self, subjects: &[&str]) -> Result<Prepared, PlanError> {
+    pub(super) async fn try_prepare(&self, subjects: &[&str]) -> Result<Prepared, PlanError> {
         self.prepare_on(self.fault.clone(), &request(subjects)).await
     }
 
@@ -225,15 +225,15 @@ impl World {
         prepare(&tools, request, &self.policy).await
     }
 
-    async fn prepare(&self, subjects: &[&str]) -> Prepared {
+    pub(super) async fn prepare(&self, subjects: &[&str]) -> Prepared {
         self.try_prepare(subjects).await.expect("a plan")
     }
 
-    async fn decide(&self, id: &PlanId, verdict: Verdict) -> Result<(), NotDecided> {
+    pub(super) async fn decide(&self, id: &PlanId, verdict: Verdict) -> Result<(), NotDecided> {
         decide(&self.ledger, id, verdict, "ann", &self.clock).await.map(|_| ())
     }
 
-    async fn admit(&self, id: &PlanId) -> Result<approval::ApprovedPlan, NotAdmitted> {
+    pub(super) async fn admit(&self, id: &PlanId) -> Result<approval::ApprovedPlan, NotAdmitted> {
         admit(&self.ledger, id, "c0ffee", &self.key.check_value(), &self.clock).await
     }
 
@@ -252,7 +252,7 @@ impl World {
     }
 }
 
-fn yes() -> Verdict {
+pub(super) fn yes() -> Verdict {
     Verdict::Approved { except: Vec::new() }
 }
 
@@ -261,7 +261,7 @@ fn expunged(plan: &ErasurePlan) -> Vec<VersionId> {
     all.map(|expunge| expunge.object.version.clone()).collect()
 }
 
-fn reasons(plan: &ErasurePlan) -> Vec<Reason> {
+pub(super) fn reasons(plan: &ErasurePlan) -> Vec<Reason> {
     plan.out_of_reach.iter().map(|entry| entry.reason.clone()).collect()
 }
 
@@ -552,6 +552,7 @@ fn archived_versions_are_out_of_reach() {
             policy: ErasePolicy::default(),
             versioning: Versioning::Enabled,
             asks_server: false,
+            restraint: None,
             coverage: Coverage::empty(reviews()),
             objects: vec![ObjectFacts { key: ObjectKey::from("a"), versions }],
             unreadable: Vec::new(),

@@ -383,9 +383,11 @@ fn known(
     object: &ObjectVersion,
     standing: Standing,
 ) -> Option<Reason> {
+    // What is on hold or exempt is so with its dataset, whatever version of it has the rows by now.
     let named = plan.out_of_reach.iter().find(|left| {
         left.dataset == *dataset
-            && left.object.as_ref().is_some_and(|left| left.is_same_version(object))
+            && (matches!(left.reason, Reason::OnHold { .. } | Reason::Exempt { .. })
+                || left.object.as_ref().is_some_and(|left| left.is_same_version(object)))
     });
     let keeps = |change: &&PlannedChange| {
         change.dataset == *dataset

@@ -106,7 +106,9 @@ impl From<NotDecided> for Refusal {
     fn from(error: NotDecided) -> Self {
         match error {
             NotDecided::Ledger(error) => error.into(),
-            NotDecided::Expired { .. } => Self::new(StatusCode::CONFLICT, error.to_string()),
+            NotDecided::Expired { .. } | NotDecided::Obstructed(_) => {
+                Self::new(StatusCode::CONFLICT, error.to_string())
+            }
             other => Self::new(StatusCode::UNPROCESSABLE_ENTITY, other.to_string()),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jiff::civil::Date;
 
 use crate::domain::register::{DueKind, Happening, RegisteredRequest, RequestState};
-use crate::erase::report::wording::{moment, plain};
+use crate::erase::report::wording::{moment, plain, until};
 
 use super::documents::{DueDay, Request, RequestCounts, RequestEntry, Requests};
 use super::human::counted;
@@ -101,10 +101,6 @@ fn parts(text: &mut String, request: &RegisteredRequest, today: Date) {
         let (basis, until) = (exemption.basis.as_str(), until(exemption.until));
         let _ = writeln!(text, "exempt: {extent} ({basis}){until}");
     }
-}
-
-fn until(day: Option<Date>) -> String {
-    day.map_or(String::new(), |day| format!(", until {day}"))
 }
 
 fn next(text: &mut String, document: &Request) {

@@ -9,7 +9,9 @@ use super::{
     RequestReference,
 };
 use crate::domain::Timestamp;
+use crate::domain::dataset::DatasetName;
 use crate::domain::deadline::{Deadline, Jurisdiction, NotATerm, Term, day_of};
+use crate::domain::plan::Reason;
 
 /// A request as it stands after all its events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -319,6 +321,22 @@ impl RegisteredRequest {
     /// Whether it is open, and the legal end of what is due has passed.
     pub fn is_overdue(&self, today: Date) -> bool {
         self.due().is_some_and(|due| due.deadline.is_overdue(today))
+    }
+
+    /// Why the rows of a dataset are not to be erased on a day: a hold that stands on it, or else an
+    /// exemption that applies; of several the one that lasts longest. A row goes as a whole or not at all,
+    /// so what is said of a column counts for its dataset.
+    pub fn restraint(&self, dataset: &DatasetName, today: Date) -> Option<Reason> {
+        let lasting = |until: &Option<Date>| (until.is_none(), *until);
+        let holds = self.standing_holds(today).filter(|hold| hold.extent.is_on(dataset));
+        let hold = holds.max_by_key(|hold| lasting(&hold.until));
+        let exemptions = self
+            .exemptions
+            .iter()
+            .filter(|it| it.extent.is_on(dataset) && it.until.is_none_or(|until| today <= until));
+        let exempt = exemptions.max_by_key(|it| lasting(&it.until));
+        hold.map(|hold| Reason::OnHold { basis: hold.basis.clone(), until: hold.until })
+            .or_else(|| exempt.map(|it| Reason::Exempt { basis: it.basis, until: it.until }))
     }
 
     /// The holds that apply on a day.

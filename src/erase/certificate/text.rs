@@ -181,6 +181,12 @@ fn in_words(reason: &Reason) -> String {
         Reason::UnreadableRows { count } => format!("{count} of its rows cannot be read"),
         Reason::Locked { until } => format!("locked until {until}"),
         Reason::LegalHold => "under a legal hold".to_owned(),
+        Reason::OnHold { basis, until: last } => {
+            format!("on hold for this request ({basis}){}", wording::until(*last))
+        }
+        Reason::Exempt { basis, until: last } => {
+            format!("exempt from this request ({}){}", basis.as_str(), wording::until(*last))
+        }
         Reason::Archived { storage_class } => format!("archived in {storage_class}"),
         Reason::Table { format } => format!("part of a {format} table"),
         Reason::KeptByPolicy => "superseded; the dataset's policy keeps such versions".to_owned(),

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use jiff::civil::Date;
+
 use crate::domain::Timestamp;
 use crate::domain::dataset::{DatasetName, EraseAction};
 use crate::domain::edit::Way;
@@ -123,6 +125,12 @@ pub fn reason(reason: &Reason) -> String {
         }
         Reason::Locked { until } => format!("locked until {}", moment(*until)),
         Reason::LegalHold => "under legal hold".to_owned(),
+        Reason::OnHold { basis, until: last } => {
+            format!("on hold for this request ({basis}){}", until(*last))
+        }
+        Reason::Exempt { basis, until: last } => {
+            format!("exempt from this request ({}){}", basis.as_str(), until(*last))
+        }
         Reason::Archived { storage_class } => {
             format!("archived in {}; restore it and plan again", plain(storage_class))
         }
@@ -134,6 +142,11 @@ pub fn reason(reason: &Reason) -> String {
         Reason::Denied { detail } => format!("permission is missing: {}", plain(detail)),
         Reason::Unavailable { detail } => plain(detail),
     }
+}
+
+/// The last day of something, where there is one.
+pub fn until(day: Option<Date>) -> String {
+    day.map_or(String::new(), |day| format!(", until {day}"))
 }
 
 /// What the approver should know before deciding.
@@ -223,6 +236,8 @@ fn changed(plan: &ErasurePlan) -> String {
 enum Kind {
     Locked,
     LegalHold,
+    OnHold,
+    Exempt,
     Archived,
     Unreadable,
     UnreadableRows,
@@ -233,7 +248,9 @@ enum Kind {
     OtherDataset,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 12] = [
+    Kind::OnHold,
+    Kind::Exempt,
     Kind::Locked,
     Kind::LegalHold,
     Kind::Archived,
@@ -251,6 +268,8 @@ impl Kind {
         match reason {
             Reason::Locked { .. } => Self::Locked,
             Reason::LegalHold => Self::LegalHold,
+            Reason::OnHold { .. } => Self::OnHold,
+            Reason::Exempt { .. } => Self::Exempt,
             Reason::Archived { .. } => Self::Archived,
             Reason::Unreadable { .. } => Self::Unreadable,
             Reason::UnreadableRows { .. } => Self::UnreadableRows,
@@ -278,6 +297,8 @@ impl Kind {
         match self {
             Self::Locked => format!("{subject} {verb} {}", locked(entries)),
             Self::LegalHold => format!("{subject} {verb} under legal hold"),
+            Self::OnHold => format!("{subject} {verb} on hold for this request"),
+            Self::Exempt => format!("{subject} {verb} exempt from this request"),
             Self::Archived => format!("{subject} {verb} archived"),
             Self::Unreadable => format!("{subject} could not be read"),
             Self::UnreadableRows => format!("{subject} could not be read in every row"),

@@ -289,6 +289,45 @@ fn a_request_reads_well() {
     settings.bind(|| insta::assert_snapshot!("request", told));
 }
 
+/// A hold of the register reaches the lake: the plan leaves the dataset, the certificate says why, and what
+/// is put on hold after the plan is not erased.
+#[test]
+fn what_is_on_hold_is_not_erased() {
+    let folder = lake();
+    let path = folder.path();
+    assert_eq!(run(path, &["index"]).code, 0);
+    ok(path, "add R-1 --received 2026-01-31 --jurisdiction gdpr --by ann");
+    ok(path, "hold R-1 --dataset clicks --basis tax --until 2999-12-31 --by ann");
+    let plan = ["plan", "--json", "--request", "R-1", "--subject", "u1"];
+    let plan = document(&run(path, &plan), "report");
+    let id = plan["plan_id"].as_str().expect("an id");
+    assert_eq!(plan["out_of_reach"][0]["reason"]["reason"], "on_hold", "{plan:#}");
+    ok(path, "hold R-1 --basis lawsuit-12 --by ann");
+    let approve = ["approve", id, "--by", "officer", "--confirm", &id[..8]];
+    let refused = run(path, &approve);
+    assert_eq!(refused.code, 12, "{}", refused.stderr);
+    assert!(refused.stderr.contains("on hold for this request (lawsuit-12)"), "{}", refused.stderr);
+    ok(path, "release R-1 --hold 2 --by bob");
+    assert_eq!(run(path, &approve).code, 0);
+    ok(path, "withdraw R-1 --by ann");
+    let lake = || std::fs::read_to_string(path.join("reviews/2026/a.json")).expect("one");
+    let refused = run(path, &["erase", id]);
+    assert_eq!(refused.code, 12, "{}", refused.stderr);
+    assert!(lake().contains("ann@example.org"));
+    ok(path, "reopen R-1 --by ann");
+    assert_eq!(run(path, &["erase", id]).code, 0);
+    assert!(!lake().contains("ann@example.org"));
+    assert!(std::fs::read_to_string(path.join("clicks/1.csv")).expect("one").contains("u1,/start"));
+    // Also in a version that was written since, the rows of the dataset on hold are known.
+    std::fs::write(path.join("clicks/1.csv"), "user,page\nu1,/start\nu4,/end\nu1,/more\n")
+        .expect("written");
+    assert_eq!(run(path, &["verify", id]).code, 0);
+    let certificate = document(&run(path, &["certificate", id, "--json"]), "certificate");
+    assert_eq!(certificate["grade"], "complete_with_retained_copies", "{certificate:#}");
+    assert_eq!(certificate["remaining"][0]["reason"]["until"], "2999-12-31", "{certificate:#}");
+    assert_eq!(run(path, &["audit", "verify"]).code, 0);
+}
+
 /// The page of the register shows commands that run, one after the other.
 #[test]
 fn the_commands_of_the_page_run() {

@@ -1,0 +1,83 @@
+//! What the request register has against an erasure: holds, exemptions, the end of the request.
+
+use std::collections::BTreeSet;
+
+use crate::clock::Clock;
+use crate::domain::dataset::DatasetName;
+use crate::domain::deadline::day_of;
+use crate::domain::object::ObjectKey;
+use crate::domain::plan::{ErasurePlan, Reason};
+use crate::domain::register::{RegisteredRequest, RequestReference, RequestState};
+use crate::ledger::{Ledger, LedgerError};
+
+use super::report::wording;
+
+/// Why a plan may not be approved or carried out although nothing is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// The person no longer asks for it, or was refused.
+    #[error(
+        "the request is {} in the register; nothing is to be erased for it, unless \
+         `lacuna request reopen` takes it up again",
+        .state.as_str()
+    )]
+    Ended {
+        /// What it is.
+        state: RequestState,
+    },
+    /// Something was put on hold, or exempted, after the plan was made.
+    #[error(
+        "dataset {}, which the plan changes, is {}; plan again, so that the plan leaves it",
+        wording::plain(.dataset.as_str()),
+        wording::reason(.reason)
+    )]
+    Restrained {
+        /// The dataset.
+        dataset: DatasetName,
+        /// Why it stays.
+        reason: Reason,
+    },
+}
+
+/// What the register has of the request of this reference; `None` where it was never registered.
+///
+/// # Errors
+///
+/// [`LedgerError`] where that cannot be read: what may be on hold is not erased.
+pub(super) async fn registered(
+    ledger: &Ledger,
+    reference: &str,
+) -> Result<Option<RegisteredRequest>, LedgerError> {
+    // What the register would not take as a reference is in no register.
+    let Ok(reference) = reference.parse::<RequestReference>() else { return Ok(None) };
+    Ok(ledger.request(&reference).await?.map(|(request, _)| request))
+}
+
+/// What stands in the way of a plan now; objects that were left out do not matter.
+///
+/// # Errors
+///
+/// As [`registered`].
+pub(super) async fn obstacle(
+    ledger: &Ledger,
+    plan: &ErasurePlan,
+    except: &BTreeSet<(DatasetName, ObjectKey)>,
+    clock: &Clock,
+) -> Result<Option<Obstacle>, LedgerError> {
+    let Some(request) = registered(ledger, &plan.request).await? else { return Ok(None) };
+    if matches!(request.state, RequestState::Denied | RequestState::Withdrawn) {
+        return Ok(Some(Obstacle::Ended { state: request.state }));
+    }
+    let today = day_of(clock.now());
+    let going = plan.changes.iter().filter(|change| {
+        except.is_empty() || !except.contains(&(change.dataset.clone(), change.key.clone()))
+    });
+    let datasets: BTreeSet<&DatasetName> = going.map(|change| &change.dataset).collect();
+    Ok(datasets.into_iter().find_map(|dataset| {
+        let reason = request.restraint(dataset, today)?;
+        Some(Obstacle::Restrained { dataset: dataset.clone(), reason })
+    }))
+}
+
+#[cfg(test)]
+mod tests;
