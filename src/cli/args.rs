@@ -6,6 +6,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::domain::signature::PublicKey;
 use crate::domain::trail::TrailHead;
 
 pub(super) mod request;
@@ -371,6 +372,14 @@ pub(super) enum AuditCommand {
     /// --anchor later, it shows that nothing was cut off.
     #[command(after_help = "Examples:\n  lacuna audit verify\n  lacuna audit verify --json")]
     Verify(AuditVerify),
+    /// Packs the evidence of a plan into one zip archive, to be verified where the ledger is not
+    #[command(after_help = "Examples:\n  lacuna audit export 5f0c1d2e\n  \
+                      lacuna audit export 5f0c1d2e --out DSR-17.zip")]
+    Export(AuditExport),
+    /// Prints the public key that certificates are signed by
+    #[command(after_help = "Examples:\n  lacuna audit key\n  \
+                      lacuna audit key --create .lacuna/signing.key")]
+    Key(AuditKey),
 }
 
 #[derive(Args, Debug)]
@@ -378,6 +387,28 @@ pub(super) struct AuditVerify {
     /// An end of the trail that an earlier verification printed
     #[arg(long, value_name = "SEQUENCE:DIGEST")]
     pub anchor: Option<TrailHead>,
+    /// The public key that certificates have to be signed by [default: that of the configuration]
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<PublicKey>,
+    /// Verifies an evidence pack instead of the ledger; needs no configuration
+    #[arg(long, value_name = "FILE")]
+    pub pack: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct AuditExport {
+    /// A plan's id, or its first 8 or more characters
+    pub plan: String,
+    /// The archive to write; must not exist yet [default: evidence-PLAN.zip]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct AuditKey {
+    /// Makes a new key and writes it into this file, which must not exist yet
+    #[arg(long, value_name = "FILE")]
+    pub create: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -11,7 +11,7 @@ use crate::index::copy::CopyError;
 use crate::index::{IndexError, InventoryError};
 use crate::server::ServeError;
 use crate::vacuum::VacuumError;
-use crate::wire::{self, RegisterError, Trouble};
+use crate::wire::{self, PackError, RegisterError, Trouble};
 
 use super::exit::Exit;
 
@@ -142,6 +142,9 @@ fn of_workflow(error: &(dyn Error + 'static)) -> Option<Exit> {
         };
     }
     if let Some(ServeError::Nobody | ServeError::Nameless { .. }) = error.downcast_ref() {
+        return Some(Exit::Usage);
+    }
+    if error.is::<PackError>() {
         return Some(Exit::Usage);
     }
     if let Some(CopyError::Empty | CopyError::Foreign { .. }) = error.downcast_ref() {

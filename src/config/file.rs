@@ -1,7 +1,7 @@
 //! `lacuna.toml` into a [`Config`]: the tables other than datasets, and what concerns several.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -60,6 +60,7 @@ impl<'a> Reader<'a> {
         let metastore = self.metastore(&mut root);
         let ledger = self.ledger(&mut root);
         let key = self.key(&mut root);
+        let signing_key = self.signing_key(&mut root);
         let plan = self.plan(&mut root);
         let s3 = self.s3(&mut root);
         let server = self.server(&mut root);
@@ -69,7 +70,7 @@ impl<'a> Reader<'a> {
         self.check_rooms(&metastore, &ledger, &datasets);
         let datasets = datasets.into_iter().map(|(dataset, _)| dataset).collect();
         let file = path.to_owned();
-        Some(Config { file, metastore, ledger, key, plan, s3, server, datasets })
+        Some(Config { file, metastore, ledger, key, signing_key, plan, s3, server, datasets })
     }
 
     fn metastore(&self, root: &mut Table<'a>) -> Option<MetastoreSettings> {
@@ -130,6 +131,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn signing_key(&self, root: &mut Table<'a>) -> Option<PathBuf> {
+        let mut written = None;
+        if let Some(mut table) = root.table("evidence") {
+            written = table.text("signing_key_file");
+            table.finish();
+        }
+        let file = self.setting("evidence.signing_key_file", written)?;
+        Some(location::absolute(&file.value, self.base))
+    }
+
     fn plan(&self, root: &mut Table<'a>) -> Option<PlanSettings> {
         let mut settings = PlanSettings::default();
         let mut valid_for = None;
@@ -138,6 +149,7 @@ impl<'a> Reader<'a> {
             settings.coverage_floor =
                 table.percent("coverage_floor").unwrap_or(settings.coverage_floor);
             settings.blast_radius = table.percent("blast_radius").unwrap_or(settings.blast_radius);
+            settings.two_people = table.flag("two_people").unwrap_or(settings.two_people);
             if table.present("reserved").is_some() {
                 let values = table.texts("reserved");
                 settings.reserved =

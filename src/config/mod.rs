@@ -29,7 +29,7 @@ pub mod template;
 pub use dynamodb::DynamoDbSettings;
 pub use environment::{Environment, VARIABLES};
 pub use error::{ConfigError, Place, Problem};
-pub use key::KeySource;
+pub use key::{KeySource, signing_key_in};
 pub use postgres::{Password, PostgresSettings};
 pub use server::{PasswordHash, ServerSettings, UserSettings};
 
@@ -47,6 +47,8 @@ pub struct Config {
     pub ledger: Location,
     /// Where the digest key is.
     pub key: KeySource,
+    /// The file of the key that signs certificates, as an absolute path; `None`: they are not signed.
+    pub signing_key: Option<PathBuf>,
     /// How plans are made.
     pub plan: PlanSettings,
     /// How S3 is reached.
@@ -90,6 +92,8 @@ pub struct PlanSettings {
     pub coverage_floor: u8,
     /// The share of a dataset's rows that a plan may touch without a warning, in percent.
     pub blast_radius: u8,
+    /// Whether who registered a request may not approve its plan.
+    pub two_people: bool,
     /// Values that identify nobody (`unknown`, `0`) and are refused as subjects.
     pub reserved: ReservedValues,
 }
@@ -100,6 +104,7 @@ impl Default for PlanSettings {
             valid_for_seconds: 7 * 24 * 60 * 60,
             coverage_floor: 0,
             blast_radius: 5,
+            two_people: false,
             reserved: ReservedValues::default(),
         }
     }

@@ -4,5 +4,4 @@
 pub const CONFIGURATION: &str = include_str!("template.toml");
 
 /// What keeps Lacuna's own folder out of version control.
-pub const IGNORE: &str =
-    "# The digest key is a secret, and the index is made anew from the lake.\n*\n";
+pub const IGNORE: &str = "# The keys are secrets, and the index is made anew from the lake.\n*\n";

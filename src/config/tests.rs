@@ -46,6 +46,8 @@ fn a_full_file_is_read() {
     assert!(!clicks.reading.csv.header);
     assert_eq!(config.s3.region.as_deref(), Some("eu-west-1"));
     assert_eq!(config.s3.path_style, Some(true));
+    assert!(config.signing_key.as_ref().is_some_and(|path| path.ends_with("keys/signing.key")));
+    assert!(config.plan.two_people);
     assert_eq!(config.plan.valid_for_seconds, 36 * 60 * 60);
     assert_eq!(config.plan.reserved, ReservedValues::new(["nobody"]));
     let namespaces: Vec<String> =

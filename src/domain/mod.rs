@@ -21,6 +21,7 @@ pub mod register;
 pub mod request;
 pub mod row;
 pub mod scope;
+pub mod signature;
 pub mod stretch;
 pub mod trail;
 

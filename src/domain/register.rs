@@ -8,14 +8,18 @@ use std::str::FromStr;
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::Timestamp;
 use super::dataset::DatasetName;
 use super::deadline::Jurisdiction;
 use super::field::FieldPath;
+use super::identifier::hex;
 
+mod entry;
 mod fold;
 
+pub use entry::{DueDay, RequestEntry};
 pub use fold::{
     Denial, Due, DueKind, Exemption, Extension, Hold, Receipt, Refusal, RegisteredRequest, Release,
     RequestState,
@@ -372,6 +376,14 @@ checked_text! {
 checked_text! {
     /// Who did something, as they call themselves or their login does.
     Actor, check_remark
+}
+
+impl RequestReference {
+    /// A name of 32 hexadecimal characters for folders and addresses, whatever the reference holds: the first
+    /// half of its SHA-256.
+    pub fn id(&self) -> String {
+        hex(&Sha256::digest(self.as_str())[..16])
+    }
 }
 
 impl Actor {

@@ -14,7 +14,7 @@ use crate::domain::trail::{TrailAction, TrailTopic};
 use crate::ledger::{Ledger, LedgerError};
 
 use super::report::wording::plain;
-use super::restraint::{Obstacle, obstacle};
+use super::restraint::{Obstacle, check_two, obstacle, registered};
 
 /// A plan that may be carried out. There is no other way to one than [`admit`].
 #[derive(Clone, Debug)]
@@ -102,6 +102,16 @@ pub enum NotDecided {
     Ledger(#[from] LedgerError),
 }
 
+/// Who decides, and under which rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decider<'a> {
+    /// The name, as the decision has it.
+    pub by: &'a str,
+    /// Whether two people have to agree: the request has to be registered, by somebody else than who
+    /// approves the plan.
+    pub is_one_of_two: bool,
+}
+
 /// Stores a decision on a plan. A plan may be decided more than once; the last decision counts.
 ///
 /// # Errors
@@ -111,10 +121,10 @@ pub async fn decide(
     ledger: &Ledger,
     id: &PlanId,
     verdict: Verdict,
-    by: &str,
+    decider: Decider<'_>,
     clock: &Clock,
 ) -> Result<Decision, NotDecided> {
-    let by = by.trim();
+    let by = decider.by.trim();
     if by.is_empty() {
         return Err(NotDecided::Nameless);
     }
@@ -127,6 +137,9 @@ pub async fn decide(
             }
             if let Some(obstacle) = obstacle(ledger, &plan, &left_out(except), clock).await? {
                 return Err(obstacle.into());
+            }
+            if decider.is_one_of_two {
+                check_two(registered(ledger, &plan.request).await?.as_ref(), by)?;
             }
         }
         Verdict::Rejected { reason } if reason.trim().is_empty() => {

@@ -7,7 +7,7 @@ use crate::domain::dataset::DatasetName;
 use crate::domain::deadline::day_of;
 use crate::domain::object::ObjectKey;
 use crate::domain::plan::{ErasurePlan, Reason};
-use crate::domain::register::{RegisteredRequest, RequestReference, RequestState};
+use crate::domain::register::{Actor, RegisteredRequest, RequestReference, RequestState};
 use crate::ledger::{Ledger, LedgerError};
 
 use super::report::wording;
@@ -25,6 +25,15 @@ pub enum Obstacle {
         /// What it is.
         state: RequestState,
     },
+    /// Two people have to agree, and nobody registered the request.
+    #[error(
+        "two people have to agree, and the request is in no register; somebody else than who approves \
+         registers it: lacuna request add"
+    )]
+    Unregistered,
+    /// Two people have to agree, and this is one and the same.
+    #[error("who registered the request does not approve its plan; somebody else has to")]
+    SamePerson,
     /// Something was put on hold, or exempted, after the plan was made.
     #[error(
         "dataset {}, which the plan changes, is {}; plan again, so that the plan leaves it",
@@ -51,6 +60,16 @@ pub(super) async fn registered(
     // What the register would not take as a reference is in no register.
     let Ok(reference) = reference.parse::<RequestReference>() else { return Ok(None) };
     Ok(ledger.request(&reference).await?.map(|(request, _)| request))
+}
+
+/// Whether somebody of this name is a second person, beside who registered the request.
+pub(super) fn check_two(request: Option<&RegisteredRequest>, by: &str) -> Result<(), Obstacle> {
+    let request = request.ok_or(Obstacle::Unregistered)?;
+    // A name that could not stand in the register is not that of who did register it.
+    match by.parse::<Actor>() {
+        Ok(actor) if actor.is_same_as(&request.registered_by) => Err(Obstacle::SamePerson),
+        _ => Ok(()),
+    }
 }
 
 /// What stands in the way of a plan now; objects that were left out do not matter.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::approval::{NotAdmitted, NotDecided, admit, decide};
+use super::approval::{Decider, NotAdmitted, NotDecided, admit, decide};
 use super::facts::InScope;
 use super::lookup::LookupError;
 use super::random::{NOW, summary, unreadable};
@@ -230,7 +230,7 @@ impl World {
     }
 
     pub(super) async fn decide(&self, id: &PlanId, verdict: Verdict) -> Result<(), NotDecided> {
-        decide(&self.ledger, id, verdict, "ann", &self.clock).await.map(|_| ())
+        decide(&self.ledger, id, verdict, alone("ann"), &self.clock).await.map(|_| ())
     }
 
     pub(super) async fn admit(&self, id: &PlanId) -> Result<approval::ApprovedPlan, NotAdmitted> {
@@ -250,6 +250,11 @@ impl World {
         }
         all
     }
+}
+
+/// Somebody who needs no second person.
+pub(super) fn alone(by: &str) -> Decider<'_> {
+    Decider { by, is_one_of_two: false }
 }
 
 pub(super) fn yes() -> Verdict {
@@ -741,7 +746,7 @@ async fn only_an_approved_plan_is_admitted() {
     world.decide(&id, yes()).await.expect("decided");
     world.admit(&id).await.expect("the last decision counts");
     for (by, verdict) in [(" ", yes()), ("ann", Verdict::Rejected { reason: " ".to_owned() })] {
-        assert!(decide(&world.ledger, &id, verdict, by, &world.clock).await.is_err());
+        assert!(decide(&world.ledger, &id, verdict, alone(by), &world.clock).await.is_err());
     }
 }
 

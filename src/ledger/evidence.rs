@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::domain::audit::{AUDIT_SCHEMA, AuditRecord};
 use crate::domain::plan::PlanId;
+use crate::domain::signature::SigningKey;
 
 use super::plans::Rendering;
 use super::{Ledger, LedgerError, sequence_of, to_bytes};
@@ -120,6 +121,23 @@ impl Ledger {
         }
     }
 
+    /// Signs the certificate at this place, and stores the signature beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerErrorKind::Conflict`](super::LedgerErrorKind::Conflict) where it is signed by another key.
+    pub async fn sign_certificate(
+        &self,
+        id: &PlanId,
+        sequence: u32,
+        bytes: &[u8],
+        key: &SigningKey,
+    ) -> Result<(), LedgerError> {
+        let document = certificate_name(id, sequence, Rendering::Json);
+        let signature = key.sign(&document, bytes);
+        self.create(&signature_name(&document), to_bytes(&signature)).await.map(|_| ())
+    }
+
     async fn certificate_bytes(
         &self,
         id: &PlanId,
@@ -135,6 +153,11 @@ impl Ledger {
         let names = self.names(&folder).await?;
         Ok(names.iter().filter_map(|name| sequence_of(name, &folder)).max())
     }
+}
+
+/// Where the signature under a certificate is.
+pub(super) fn signature_name(certificate: &str) -> String {
+    format!("{}.signature.json", certificate.strip_suffix(".json").unwrap_or(certificate))
 }
 
 fn certificate_name(id: &PlanId, sequence: u32, rendering: Rendering) -> String {

@@ -12,6 +12,7 @@
 //! | `journal/<plan id>/<change>-<sequence>.json` | [`Note`](crate::domain::journal::Note) |
 //! | `audit/<plan id>/<change>-<sequence>.json` | [`AuditRecord`](crate::domain::audit::AuditRecord); the last one of a change counts |
 //! | `certificates/<plan id>/<sequence>.json`, `.txt`, `.html` | a certificate; the last one counts |
+//! | `certificates/<plan id>/<sequence>.signature.json` | the [`Signature`](crate::domain::signature::Signature) under it |
 //! | `finished/<plan id>.json` | nothing is left to do for the plan |
 //! | `trail/<sequence>.json` | [`TrailRecord`](crate::domain::trail::TrailRecord), from 0, each bound to the one before it |
 //! | `rolls/<plan id>/<digest>.json` | [`Roll`](crate::domain::trail::Roll): the audit records that a record of the trail tells of |
@@ -43,6 +44,7 @@ mod examine;
 mod journal;
 mod lease;
 mod leftovers;
+mod pack;
 mod plans;
 mod progress;
 mod requests;
@@ -52,9 +54,10 @@ mod verification;
 pub use error::{LedgerError, LedgerErrorKind};
 pub use lease::{Heartbeat, Holder, Lease, LeaseTerms};
 pub use leftovers::{Leftover, LeftoverObserver};
+pub use pack::{Pack, PackError, open as open_pack};
 pub use plans::{PlanListing, PlanState, PlanSummary, Rendering};
 pub use requests::{Register, RegisterError};
-pub use verification::{TrailFinding, TrailReport};
+pub use verification::{TrailCheck, TrailFinding, TrailReport};
 
 /// How many documents are read at once.
 const READS_AT_ONCE: usize = 16;

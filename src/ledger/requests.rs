@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use futures::StreamExt as _;
-use sha2::{Digest as _, Sha256};
 
-use crate::domain::identifier::hex;
+use crate::domain::identifier::unhex;
 use crate::domain::register::{
     Actor, Happening, REQUEST_EVENT_SCHEMA, Refusal, RegisteredRequest, RequestEvent,
     RequestReference,
@@ -105,6 +104,23 @@ impl Ledger {
         self.request_in(&folder, names).await
     }
 
+    /// The same by the [id](RequestReference::id) of its reference; `None` also where that is no id at all.
+    ///
+    /// # Errors
+    ///
+    /// As [`request`](Self::request).
+    pub async fn request_of_id(
+        &self,
+        id: &str,
+    ) -> Result<Option<(RegisteredRequest, Vec<RequestEvent>)>, LedgerError> {
+        if id.len() != 32 || unhex(id).is_none() {
+            return Ok(None);
+        }
+        let folder = folder_of(&id.to_ascii_lowercase());
+        let names = self.names(&folder).await?;
+        self.request_in(&folder, names).await
+    }
+
     /// All requests.
     ///
     /// # Errors
@@ -163,12 +179,11 @@ impl Ledger {
 
 /// Where the events of a request are.
 pub(super) fn folder(reference: &RequestReference) -> String {
-    format!("requests/{}/", folder_name(reference))
+    folder_of(&reference.id())
 }
 
-/// A digest, so that a reference may hold any of its characters.
-pub(super) fn folder_name(reference: &RequestReference) -> String {
-    hex(&Sha256::digest(reference.as_str())[..16])
+fn folder_of(id: &str) -> String {
+    format!("requests/{id}/")
 }
 
 fn name(folder: &str, sequence: u32) -> String {

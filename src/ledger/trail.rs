@@ -126,6 +126,16 @@ impl Ledger {
         }
     }
 
+    /// The end of the trail; `None` where there is no record.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerErrorKind::Lake`] where the store fails, [`LedgerErrorKind::Tampered`] where the last record
+    /// cannot be read.
+    pub async fn trail_head(&self) -> Result<Option<TrailHead>, LedgerError> {
+        Ok(self.last_record().await?.map(|(head, _)| head))
+    }
+
     /// The record in this place, with its stored bytes; `None` where there is none.
     pub(super) async fn record_at(
         &self,

@@ -6,12 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
+use crate::domain::plan::PlanId;
+use crate::domain::register::RequestReference;
+use crate::domain::signature::{PublicKey, Signature};
 use crate::domain::trail::{
     ROLL_SCHEMA, Roll, SealedDocument, TRAIL_SCHEMA, TrailHead, TrailRecord, TrailTopic,
 };
 
+use super::evidence::signature_name;
 use super::trail::{FOLDER, ROLLS, checked, digest, name};
-use super::{Ledger, LedgerError, READS_AT_ONCE, requests};
+use super::{Ledger, LedgerError, READS_AT_ONCE};
 
 /// The kinds of documents that belong into the trail, by the folders that they are in. What the register
 /// has of a request is named by the folder that its events are in, and all else by the plan.
@@ -20,6 +24,18 @@ const SEALED: [&str; 8] =
 
 /// Where the audit records are.
 const AUDIT: &str = "audit/";
+
+/// What a verification is held against besides the trail itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrailCheck {
+    /// An end of the trail that somebody kept elsewhere: the trail has to go through it. Without one, records
+    /// that were taken off the end are not missed, unless a document that they named is.
+    pub anchor: Option<TrailHead>,
+    /// The only key that certificates may be signed by. Without it any key is taken, and told.
+    pub signer: Option<PublicKey>,
+    /// The plan and the reference of its request, where only what is about these is there.
+    pub only: Option<(PlanId, String)>,
+}
 
 /// What came of a verification.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -30,6 +46,12 @@ pub struct TrailReport {
     pub head: Option<TrailHead>,
     /// Documents that records and rolls name; each was read.
     pub documents: u64,
+    /// Certificates with a signature that holds.
+    pub signed: u64,
+    /// Certificates without a signature.
+    pub unsigned: u64,
+    /// The keys that signed.
+    pub signers: BTreeSet<PublicKey>,
     /// Documents of plans and requests that no record is about: made before there was a trail, or put
     /// there since.
     pub unsealed: Vec<String>,
@@ -59,29 +81,26 @@ struct Named {
     digests: BTreeMap<String, String>,
     /// Plans by their ids, requests by the folders that they are in.
     topics: BTreeSet<String>,
+    /// Those whose documents are there, where not all are.
+    only: Option<BTreeSet<String>>,
 }
 
 impl Ledger {
     /// Walks the whole trail, and reads every document that it names.
     ///
-    /// `anchor` is an end of the trail that somebody kept elsewhere: the trail has to go through it. Without
-    /// one, records that were taken off the end are not missed, unless a document that they named is.
-    ///
     /// # Errors
     ///
     /// [`LedgerErrorKind::Lake`] where the store fails. What is wrong with the documents is no error but a
     /// finding.
-    pub async fn verify_trail(
-        &self,
-        anchor: Option<&TrailHead>,
-    ) -> Result<TrailReport, LedgerError> {
+    pub async fn verify_trail(&self, against: &TrailCheck) -> Result<TrailReport, LedgerError> {
         let mut report = TrailReport::default();
-        let mut named = Named::default();
-        self.walk(anchor, &mut report, &mut named).await?;
+        let mut named = Named { only: topics(against.only.as_ref()), ..Named::default() };
+        self.walk(against.anchor.as_ref(), &mut report, &mut named).await?;
         self.check_strays(&mut report).await?;
         self.call_rolls(&mut report, &mut named).await?;
         self.check_documents(&mut report, &named).await?;
         self.check_unnamed(&mut report, &named).await?;
+        self.check_signatures(&mut report, against.signer.as_ref()).await?;
         Ok(report)
     }
 
@@ -203,6 +222,48 @@ impl Ledger {
         }
         Ok(())
     }
+
+    /// Every signature holds, and is by the key that it should be by.
+    async fn check_signatures(
+        &self,
+        report: &mut TrailReport,
+        signer: Option<&PublicKey>,
+    ) -> Result<(), LedgerError> {
+        let names = self.names("certificates/").await?;
+        let (signatures, others): (BTreeSet<String>, BTreeSet<String>) =
+            names.into_iter().partition(|name| name.ends_with(".signature.json"));
+        let certificates = others.iter().filter(|name| name.ends_with(".json"));
+        let is_unsigned = |name: &&String| !signatures.contains(&signature_name(name));
+        report.unsigned = certificates.filter(is_unsigned).count() as u64;
+        for name in signatures {
+            let Some((_, bytes)) = self.read(&name).await? else { continue };
+            let Ok(signature) = self.parse::<Signature>(&name, &bytes) else {
+                report.find(&name, "is no signature; restore it from a copy");
+                continue;
+            };
+            let document = self.read(&signature.document).await?.map(|(_, bytes)| bytes);
+            let is_beside = signature_name(&signature.document) == name;
+            let holds = document.is_some_and(|bytes| signature.is_under(&bytes));
+            match (is_beside && holds, signer) {
+                (false, _) => report.find(&name, "is not under the certificate beside it"),
+                (true, Some(signer)) if *signer != signature.public_key => {
+                    report.find(&name, "is by another key than the one that was expected");
+                }
+                (true, _) => {
+                    report.signed += 1;
+                    report.signers.insert(signature.public_key);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The topics of a plan and of its request; `None`: all.
+fn topics(only: Option<&(PlanId, String)>) -> Option<BTreeSet<String>> {
+    let (plan, reference) = only?;
+    let request = reference.parse().ok().map(|it: RequestReference| it.id());
+    Some([plan.to_string()].into_iter().chain(request).collect())
 }
 
 impl TrailReport {
@@ -217,11 +278,14 @@ impl Named {
     }
 
     fn add_record(&mut self, place: &str, record: TrailRecord, report: &mut TrailReport) {
-        self.topics.insert(match &record.topic {
+        let topic = match &record.topic {
             TrailTopic::Plan(id) => id.to_string(),
-            TrailTopic::Request(reference) => requests::folder_name(reference),
-        });
-        self.add(place, record.documents, report);
+            TrailTopic::Request(reference) => reference.id(),
+        };
+        if self.only.as_ref().is_none_or(|only| only.contains(&topic)) {
+            self.topics.insert(topic);
+            self.add(place, record.documents, report);
+        }
     }
 
     fn add(&mut self, place: &str, documents: Vec<SealedDocument>, report: &mut TrailReport) {

@@ -186,6 +186,36 @@ pub(super) async fn reject(
     answer(rejection.await)
 }
 
+pub(super) async fn requests(State(site): State<Arc<Site>>) -> Response {
+    answer(site.requests().await)
+}
+
+pub(super) async fn request(
+    State(site): State<Arc<Site>>,
+    Path(request): Path<String>,
+) -> Response {
+    answer(site.request(&request).await)
+}
+
+pub(super) async fn receive(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Response {
+    let received = async { site.receive(parsed(&body)?, &caller.person.name).await };
+    answer(received.await)
+}
+
+pub(super) async fn happen(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    Path(request): Path<String>,
+    body: Bytes,
+) -> Response {
+    let entered = async { site.happen(&request, parsed(&body)?, &caller.person.name).await };
+    answer(entered.await)
+}
+
 /// The certificate in the bytes that are stored, so that its digest is the one in the evidence.
 pub(super) async fn certificate(
     State(site): State<Arc<Site>>,

@@ -15,8 +15,10 @@ use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 
 use crate::config::ServerSettings;
+use crate::domain::dataset::DatasetName;
 use crate::domain::observe::Stop;
 use crate::domain::plan::{ErasurePlan, PlanId};
+use crate::erase::approval::Decider;
 use crate::erase::difference::Difference;
 use crate::erase::report::PurgeReport;
 use crate::wire::{Clock, Ledger, LedgerError};
@@ -29,6 +31,7 @@ mod pace;
 mod pages;
 pub mod people;
 mod refusal;
+mod register;
 mod routes;
 mod sessions;
 #[cfg(test)]
@@ -57,6 +60,10 @@ struct Review {
 struct Site {
     ledger: Ledger,
     clock: Clock,
+    /// The names of the configured datasets.
+    datasets: Vec<DatasetName>,
+    /// Whether who registered a request may not approve its plan.
+    two_people: bool,
     people: People,
     sessions: Sessions,
     pace: Pace,
@@ -102,6 +109,15 @@ pub struct Listening {
     site: Arc<Site>,
 }
 
+/// What pages have to know of the configuration besides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// The names of the configured datasets.
+    pub datasets: Vec<DatasetName>,
+    /// Whether who registered a request may not approve its plan.
+    pub two_people: bool,
+}
+
 /// Begins to listen.
 ///
 /// # Errors
@@ -109,6 +125,7 @@ pub struct Listening {
 /// [`ServeError`]; nothing is served then.
 pub async fn listen(
     settings: &ServerSettings,
+    rules: Rules,
     ledger: Ledger,
     clock: Clock,
 ) -> Result<Listening, ServeError> {
@@ -127,6 +144,8 @@ pub async fn listen(
         pace: Pace::new(clock.clone()),
         ledger,
         clock,
+        datasets: rules.datasets,
+        two_people: rules.two_people,
         url: settings.url.clone(),
         listen: listener.local_addr()?,
         reviews: Mutex::default(),
@@ -215,6 +234,11 @@ impl Site {
         }
         Err(Refusal::new(StatusCode::FORBIDDEN, "the form was sent from another site")
             .remedy("open the page here and repeat it; nothing was done"))
+    }
+
+    /// Who decides, under the rule of the configuration.
+    fn decider<'a>(&self, by: &'a str) -> Decider<'a> {
+        Decider { by, is_one_of_two: self.two_people }
     }
 
     /// What there is to read of the plan that an address names. It follows from the bytes of plans, which

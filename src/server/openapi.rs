@@ -74,10 +74,20 @@ fn operation(route: &Route, described: Described) -> Value {
         }]);
         answers["404"] = refused("There is no such plan, or it has no such document.");
     }
+    if route.path.contains("{request}") {
+        operation["parameters"] = json!([{
+            "name": "request",
+            "in": "path",
+            "required": true,
+            "description": "The id of a request, as the list of requests has it.",
+            "schema": { "type": "string", "pattern": "^[0-9a-f]{32}$" },
+        }]);
+        answers["404"] = refused("There is no such request.");
+    }
     if let Some(request) = described.request {
         operation["requestBody"] = json!({ "required": true, "content": content(request) });
         answers["409"] =
-            refused("The plan has expired, or somebody else decided at the same time.");
+            refused("It may not be done in this state of things: the message says why.");
         answers["408"] = refused("The request did not come to its end in time.");
         answers["413"] = refused("The request is too large.");
         answers["422"] = refused("The request's document cannot be used.");

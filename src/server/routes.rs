@@ -8,7 +8,7 @@ use axum::routing::{MethodRouter, get, post};
 use crate::domain::access::Right;
 
 use super::guard::Needs;
-use super::pages::{self, plan, plans};
+use super::pages::{self, plan, plans, requests};
 use super::{Site, api};
 
 /// How an address is asked.
@@ -39,6 +39,7 @@ pub(super) struct Described {
 }
 
 const SEE: Needs = Needs::Right(Right::See);
+const REQUEST: Needs = Needs::Right(Right::Request);
 const DECIDE: Needs = Needs::Right(Right::Decide);
 
 /// All routes.
@@ -61,6 +62,10 @@ fn page_routes() -> Vec<Route> {
         page(Get, "/plans/{plan}/certificate", SEE, get(plan::certificate)),
         page(Post, "/plans/{plan}/approve", DECIDE, post(plan::approve)),
         page(Post, "/plans/{plan}/reject", DECIDE, post(plan::reject)),
+        page(Get, "/requests", SEE, get(requests::all)),
+        page(Post, "/requests", REQUEST, post(requests::receive)),
+        page(Get, "/requests/{request}", SEE, get(requests::one)),
+        page(Post, "/requests/{request}/events", REQUEST, post(requests::happen)),
     ]
 }
 
@@ -73,6 +78,10 @@ fn api_routes() -> Vec<Route> {
     let decisions = ["listDecisions", "The decisions on a plan, first to last", "decisions"];
     let approved = ["approvePlan", "Approves a plan, so that it can be carried out", "decision"];
     let rejected = ["rejectPlan", "Rejects a plan", "decision"];
+    let requests = ["listRequests", "Every request, the most pressing first", "requests"];
+    let request = ["showRequest", "A request and everything that happened to it", "request"];
+    let received = ["registerRequest", "Registers a request", "request"];
+    let happened = ["enterEvent", "Enters what happened to a request", "request"];
     let certificate = ["showCertificate", "The last certificate of a plan", "certificate"];
     vec![
         Route {
@@ -87,6 +96,16 @@ fn api_routes() -> Vec<Route> {
         told("/api/v1/plans/{plan}/approve", "approval", approved, post(api::approve)),
         told("/api/v1/plans/{plan}/reject", "rejection", rejected, post(api::reject)),
         asked("/api/v1/plans/{plan}/certificate", certificate, get(api::certificate)),
+        asked("/api/v1/requests", requests, get(api::requests)),
+        asked("/api/v1/requests/{request}", request, get(api::request)),
+        Route {
+            needs: REQUEST,
+            ..told("/api/v1/requests", "receipt", received, post(api::receive))
+        },
+        Route {
+            needs: REQUEST,
+            ..told("/api/v1/requests/{request}/events", "happening", happened, post(api::happen))
+        },
     ]
 }
 

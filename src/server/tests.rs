@@ -67,6 +67,8 @@ async fn world_of(plan: &ErasurePlan) -> World {
         sessions: Sessions::new(1800, clock.clone()),
         pace: Pace::new(clock.clone()),
         ledger,
+        datasets: vec![DatasetName::new("reviews")],
+        two_people: false,
         clock: clock.clone(),
         url: None,
         listen: HOST.parse().expect("an address"),
@@ -184,6 +186,18 @@ const MATRIX: &[(&str, &str, &[&str])] = &[
     ),
     ("POST", "/plans/{plan}/approve", &["approver"]),
     ("POST", "/plans/{plan}/reject", &["approver"]),
+    ("GET", "/requests", &["viewer", "requester", "approver", "operator", "auditor"]),
+    ("POST", "/requests", &["requester"]),
+    ("GET", "/requests/{request}", &["viewer", "requester", "approver", "operator", "auditor"]),
+    ("POST", "/requests/{request}/events", &["requester"]),
+    ("GET", "/api/v1/requests", &["viewer", "requester", "approver", "operator", "auditor"]),
+    ("POST", "/api/v1/requests", &["requester"]),
+    (
+        "GET",
+        "/api/v1/requests/{request}",
+        &["viewer", "requester", "approver", "operator", "auditor"],
+    ),
+    ("POST", "/api/v1/requests/{request}/events", &["requester"]),
     (
         "GET",
         "/api/v1/openapi.json",
@@ -223,7 +237,7 @@ async fn each_role_may_what_the_table_says_and_no_more() {
     let table: BTreeSet<_> = MATRIX.iter().map(|(method, path, _)| (*method, *path)).collect();
     assert_eq!(routes, table, "the table names every route");
     for (method, path, allowed) in MATRIX {
-        let path = path.replace("{plan}", &world.plan.to_string());
+        let path = path.replace("{plan}", &world.plan.to_string()).replace("{request}", "0");
         for name in ["", "viewer", "requester", "approver", "operator", "auditor"] {
             let answer = world.with_token(name, method, &path, &json!({})).await;
             let is_refused = matches!(answer.status, 401 | 403)
@@ -419,6 +433,111 @@ async fn who_signed_out_or_rested_is_not_known() {
 }
 
 /// A8: what expired cannot be approved, and the page does not offer it.
+/// Holds a document against a schema of the API's description.
+fn is_as_described(schema: &str, document: &Value) {
+    let whole = json!({
+        "components": openapi()["components"],
+        "$ref": format!("#/components/schemas/{schema}"),
+    });
+    let validator = jsonschema::validator_for(&whole).expect("a schema");
+    let errors: Vec<String> =
+        validator.iter_errors(document).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{errors:?}\n{document:#}");
+}
+
+/// The register by page: a request comes in, is put on hold, and is released by somebody else.
+#[tokio::test]
+async fn a_request_is_entered_on_the_page() {
+    let world = world().await;
+    let browser = world.browser("requester").await;
+    let received = [
+        ("reference", "DSR-7"),
+        ("jurisdiction", "gdpr"),
+        ("days", ""),
+        ("received_on", "2026-11-03"),
+        ("channel", "web-form"),
+    ];
+    let answer = world.post(&browser, "/requests", &received).await;
+    assert_eq!(answer.status, 303, "{}", answer.body);
+    let address = answer.header("location").to_owned();
+    let events = format!("{address}/events");
+    for event in ["acknowledged", "verified"] {
+        assert_eq!(world.post(&browser, &events, &[("event", event)]).await.status, 303);
+        let again = world.post(&browser, &events, &[("event", event)]).await;
+        assert_eq!(again.status, 409, "once is enough");
+    }
+    let hold = [("event", "held"), ("dataset", "reviews"), ("basis", "lawsuit-1"), ("until", "")];
+    assert_eq!(world.post(&browser, &events, &hold).await.status, 303);
+    let unknown = [("event", "held"), ("dataset", "nowhere"), ("basis", "lawsuit-1")];
+    assert_eq!(world.post(&browser, &events, &unknown).await.status, 422);
+    let own = world.post(&browser, &events, &[("event", "released"), ("hold", "3")]).await;
+    assert_eq!(own.status, 409, "by somebody else alone");
+    let page = world.get(&browser, &address).await.body;
+    for shown in
+        ["Request DSR-7", "state going", "12 days", "Hold 3 on reviews (lawsuit-1)", "web-form"]
+    {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let list = world.get(&browser, "/requests").await.body;
+    assert!(list.contains("DSR-7") && list.contains("Open 1"));
+    let viewer = world.get(&world.browser("viewer").await, &address).await.body;
+    assert!(viewer.contains("Request DSR-7") && !viewer.contains("name=\"event\""));
+    for field in [("received_on", "soon"), ("jurisdiction", "mars"), ("reference", "<b>")] {
+        let mut fields = received.to_vec();
+        fields.retain(|(name, _)| *name != field.0);
+        fields.push(field);
+        let answer = world.post(&browser, "/requests", &fields).await;
+        assert_eq!(answer.status, 422, "{field:?}");
+        assert!(!answer.body.contains(field.1), "{field:?}");
+    }
+}
+
+/// The same by the API, each answer as the description says.
+#[tokio::test]
+async fn a_request_is_entered_by_the_api() {
+    let world = world().await;
+    let receipt = json!({
+        "reference": "DSR 7/a#b",
+        "jurisdiction": "ccpa",
+        "received_on": "2026-11-03",
+    });
+    let received = world.with_token("requester", "POST", "/api/v1/requests", &receipt).await;
+    assert_eq!(received.status, 200, "{}", received.body);
+    is_as_described("request", &received.json());
+    let id = received.json()["id"].as_str().expect("an id").to_owned();
+    let events = format!("/api/v1/requests/{id}/events");
+    let held = json!({
+        "event": "held",
+        "extent": { "of": "column", "dataset": "reviews", "column": "contact.email" },
+        "basis": "tax",
+        "until": "2030-12-31",
+    });
+    let held = world.with_token("requester", "POST", &events, &held).await;
+    assert_eq!((held.status, &held.json()["standing_holds"]), (200, &1.into()), "{}", held.body);
+    is_as_described("request", &held.json());
+    let shown =
+        world.with_token("viewer", "GET", &format!("/api/v1/requests/{id}"), &json!({})).await;
+    assert_eq!(shown.json(), held.json());
+    let all = world.with_token("viewer", "GET", "/api/v1/requests", &json!({})).await;
+    is_as_described("requests", &all.json());
+    for (path, document, status) in [
+        (events.as_str(), json!({ "event": "denied" }), 422),
+        (&events, json!({ "event": "acknowledged", "more": 1 }), 422),
+        (&events, json!({ "event": "released", "hold": 9 }), 409),
+        ("/api/v1/requests", receipt.clone(), 409),
+        ("/api/v1/requests", json!({ "reference": "=1+1" }), 422),
+        (
+            "/api/v1/requests/00000000000000000000000000000000/events",
+            json!({ "event": "closed" }),
+            404,
+        ),
+        ("/api/v1/requests/zz/events", json!({ "event": "closed" }), 404),
+    ] {
+        let answer = world.with_token("requester", "POST", path, &document).await;
+        assert_eq!(answer.status, status, "{path} {document}: {}", answer.body);
+    }
+}
+
 #[tokio::test]
 async fn an_expired_plan_is_not_approved() {
     let world = world().await;
@@ -443,11 +562,13 @@ async fn the_api_is_as_it_is_described() {
     let approval = json!({ "confirm": world.plan.prefix() });
     let rejection = json!({ "reason": "the wrong person" });
     let paths = description["paths"].as_object().expect("paths");
-    assert_eq!(paths.len(), routes::all().iter().filter(|route| route.api.is_some()).count());
+    let described: usize =
+        paths.values().filter_map(Value::as_object).map(serde_json::Map::len).sum();
+    assert_eq!(routes::all().iter().filter(|route| route.api.is_some()).count(), described);
     for (path, methods) in paths {
         for (method, operation) in methods.as_object().expect("methods") {
             let document = if path.ends_with("approve") { &approval } else { &rejection };
-            let uri = path.replace("{plan}", &plan);
+            let uri = path.replace("{plan}", &plan).replace("{request}", &"0".repeat(32));
             let method = method.to_uppercase();
             let answer = world.with_token("approver", &method, &uri, document).await;
             let told = &operation["responses"][answer.status.to_string()];
@@ -533,7 +654,7 @@ async fn what_cannot_be_served_safely_is_not() {
         Ledger::new(lake, &b""[..], Clock::manual(NOW))
     };
     let nobody = ServerSettings::default();
-    let tried = listen(&nobody, ledger(), Clock::manual(NOW)).await;
+    let tried = listen(&nobody, Rules::default(), ledger(), Clock::manual(NOW)).await;
     assert!(matches!(tried, Err(ServeError::Nobody)));
     let user = UserSettings {
         name: "ann".to_owned(),
@@ -546,12 +667,14 @@ async fn what_cannot_be_served_safely_is_not() {
         users: vec![user.clone()],
         ..ServerSettings::default()
     };
-    let open = listen(&settings("0.0.0.0:0"), ledger(), Clock::manual(NOW)).await;
+    let open = listen(&settings("0.0.0.0:0"), Rules::default(), ledger(), Clock::manual(NOW)).await;
     assert!(matches!(open, Err(ServeError::Nameless { .. })));
-    let here = listen(&settings("127.0.0.1:0"), ledger(), Clock::manual(NOW)).await.expect("free");
+    let here = listen(&settings("127.0.0.1:0"), Rules::default(), ledger(), Clock::manual(NOW))
+        .await
+        .expect("free");
     assert!(here.url().starts_with("http://127.0.0.1:"));
     let taken = here.url().trim_start_matches("http://").to_owned();
-    let again = listen(&settings(&taken), ledger(), Clock::manual(NOW)).await;
+    let again = listen(&settings(&taken), Rules::default(), ledger(), Clock::manual(NOW)).await;
     assert!(matches!(again, Err(ServeError::Listen { .. })));
 }
 

@@ -21,8 +21,9 @@ pub(super) async fn run(context: &Context, arguments: &Approve) -> Result<Answer
     }
     context.terminal.say(&wording::verdict(&plan));
     plans::confirm(context, &id, arguments.confirm.as_deref(), "Approve?")?;
+    let decider = plans::decider(&config, &arguments.by);
     let verdict = Verdict::Approved { except };
-    let decision = decide(&ledger, &id, verdict, &arguments.by, &context.clock).await?;
+    let decision = decide(&ledger, &id, verdict, decider, &context.clock).await?;
     Answer::new(human::decision(&decision), &decision)
 }
 
@@ -30,7 +31,8 @@ pub(super) async fn reject(context: &Context, arguments: &Reject) -> Result<Answ
     let config = context.config()?;
     let ledger = wire::ledger(&config, context.clock.clone()).await?;
     let id = ledger.find_plan(&arguments.plan).await?;
+    let decider = plans::decider(&config, &arguments.by);
     let verdict = Verdict::Rejected { reason: arguments.reason.clone() };
-    let decision = decide(&ledger, &id, verdict, &arguments.by, &context.clock).await?;
+    let decision = decide(&ledger, &id, verdict, decider, &context.clock).await?;
     Answer::new(human::decision(&decision), &decision)
 }

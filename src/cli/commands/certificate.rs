@@ -16,6 +16,7 @@ use super::{Context, verify, workshop};
 
 pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Answer, Failure> {
     let config = context.config()?;
+    let key = config.signing_key()?;
     let tools = workshop::erase_tools(context, &config).await?;
     let id = tools.ledger.find_plan(&arguments.plan).await?;
     let plan = tools.ledger.plan(&id).await?;
@@ -38,9 +39,13 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Answ
         issued_at: context.clock.now(),
     });
     let text = certificate.to_text();
-    let place = tools.ledger.put_certificate(&id, certificate.to_bytes()).await?;
+    let bytes = certificate.to_bytes();
+    let place = tools.ledger.put_certificate(&id, bytes.clone()).await?;
     let rendering = Rendering::Text;
     tools.ledger.put_certificate_rendering(&id, place, rendering, text.clone()).await?;
+    if let Some(key) = key {
+        tools.ledger.sign_certificate(&id, place, &bytes, &key).await?;
+    }
     tools.ledger.seal(&TrailTopic::Plan(id), TrailAction::Certified).await?;
     let exit = match (verify::exit_of(&verification), certificate.grade) {
         (Exit::Done, Grade::Partial) => Exit::Incomplete,

@@ -61,7 +61,7 @@ async fn one_sitting(
     plans::confirm(context, &prepared.id, confirm, "Erase these rows for good?")?;
     let ledger = wire::ledger(config, context.clock.clone()).await?;
     let verdict = Verdict::Approved { except: Vec::new() };
-    decide(&ledger, &prepared.id, verdict, &by, &context.clock).await?;
+    decide(&ledger, &prepared.id, verdict, plans::decider(config, &by), &context.clock).await?;
     let what = (&prepared.id, arguments.deep);
     carry_out(context, config, what, Some(prepared.report)).await
 }

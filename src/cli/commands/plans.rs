@@ -9,6 +9,7 @@ use crate::cli::failure::Failure;
 use crate::config::Config;
 use crate::domain::plan::PlanId;
 use crate::domain::request::ErasureRequest;
+use crate::erase::approval::Decider;
 use crate::erase::facts::InScope;
 use crate::erase::prepare::{PlanPolicy, PlanTools, Prepared, prepare};
 use crate::wire::{self, Metastore};
@@ -86,6 +87,11 @@ async fn in_step(
         tools.push(InScope { estate, coverage: report.coverage });
     }
     Ok(tools)
+}
+
+/// Who decides, under the rule of the configuration.
+pub(super) fn decider<'a>(config: &Config, by: &'a str) -> Decider<'a> {
+    Decider { by, is_one_of_two: config.plan.two_people }
 }
 
 /// Makes sure that this very plan is meant: by the first characters of its id, given or typed.

@@ -12,7 +12,8 @@ use crate::config::Config;
 use crate::domain::dataset::DatasetName;
 use crate::domain::deadline::day_of;
 use crate::domain::register::{
-    Actor, Extent, Happening, Refusal, RegisteredRequest, RequestReference, RequestState,
+    Actor, Extent, Happening, Refusal, RegisteredRequest, RequestEntry, RequestReference,
+    RequestState,
 };
 use crate::wire::{self, Ledger, Register, RegisterError};
 
@@ -48,7 +49,7 @@ pub(super) async fn run(context: &Context, arguments: &Request) -> Result<Answer
 pub(super) async fn due(context: &Context, within: Option<u16>) -> Result<Answer, Failure> {
     let desk = Desk::open(context).await?;
     let document = desk.listed(|entry| entry.is_within(within)).await?;
-    let is_overdue = document.requests.iter().any(documents::RequestEntry::is_overdue);
+    let is_overdue = document.requests.iter().any(RequestEntry::is_overdue);
     let exit = if is_overdue { Exit::Overdue } else { exit_of(&document) };
     Ok(Answer::new(requests::list(&document), &document)?.exit(exit))
 }
@@ -97,9 +98,8 @@ impl<'a> Desk<'a> {
     }
 
     async fn list(&self, arguments: &List) -> Result<Answer, Failure> {
-        let is_wanted = |entry: &documents::RequestEntry| {
-            arguments.all || entry.is_within(arguments.due_within)
-        };
+        let is_wanted =
+            |entry: &RequestEntry| arguments.all || entry.is_within(arguments.due_within);
         let document = self.listed(is_wanted).await?;
         if !arguments.csv {
             return Ok(Answer::new(requests::list(&document), &document)?.exit(exit_of(&document)));
@@ -114,17 +114,11 @@ impl<'a> Desk<'a> {
     /// The requests that are wanted, the most pressing first: overdue, then by due day, then the rest.
     async fn listed(
         &self,
-        is_wanted: impl Fn(&documents::RequestEntry) -> bool,
+        is_wanted: impl Fn(&RequestEntry) -> bool,
     ) -> Result<documents::Requests, Failure> {
         let (register, today) = (self.ledger.register_of_all().await?, self.today());
-        let entries = register.requests.into_iter();
-        let entries = entries.map(|request| documents::RequestEntry::new(request, today));
-        let mut requests: Vec<_> = entries.filter(is_wanted).collect();
-        // What is not open has no day on which it is due, and stands last.
-        requests.sort_by_key(|entry| {
-            let due_on = entry.due.as_ref().map(|due| due.due_on);
-            (!entry.is_overdue(), due_on.is_none(), due_on)
-        });
+        let mut requests = RequestEntry::list(register.requests, today);
+        requests.retain(is_wanted);
         let schema = documents::REQUESTS;
         Ok(documents::Requests { schema, today, requests, damaged: register.damaged })
     }

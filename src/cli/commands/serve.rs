@@ -14,8 +14,12 @@ pub(super) async fn run(context: &Context, arguments: &Serve) -> Result<Answer, 
         settings.listen = listen;
     }
     let config = context.config()?;
+    let rules = server::Rules {
+        datasets: config.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
+        two_people: config.plan.two_people,
+    };
     let ledger = wire::ledger(&config, context.clock.clone()).await?;
-    let listening = server::listen(&settings, ledger, context.clock.clone()).await?;
+    let listening = server::listen(&settings, rules, ledger, context.clock.clone()).await?;
     let url = listening.url();
     context.terminal.say(&format!("the pages are at {url}; Ctrl-C stops"));
     listening.serve(context.stop.clone()).await?;

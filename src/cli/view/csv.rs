@@ -2,7 +2,9 @@
 
 use std::fmt::Display;
 
-use super::documents::{RequestEntry, Requests};
+use crate::domain::register::RequestEntry;
+
+use super::documents::Requests;
 
 /// The requests of a list, one a line, below a line of names.
 pub(in crate::cli) fn requests(document: &Requests) -> String {

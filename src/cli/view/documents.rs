@@ -12,8 +12,10 @@ use crate::domain::identifier::{IdentifierDigest, Namespace};
 use crate::domain::journal::{Outcome, Retained};
 use crate::domain::object::{ObjectKey, VersionId};
 use crate::domain::plan::PlanId;
-use crate::domain::register::{DueKind, RegisteredRequest, RequestEvent};
+use crate::domain::register::{RegisteredRequest, RequestEntry, RequestEvent};
 use crate::domain::row::RowSet;
+use crate::domain::signature::PublicKey;
+use crate::domain::trail::TrailHead;
 use crate::erase::execution::{Execution, Tally};
 use crate::erase::report::PurgeReport;
 use crate::erase::verify::Verification;
@@ -48,6 +50,10 @@ pub(in crate::cli) const ERASE: &str = "lacuna.cli.erase.v1";
 pub(in crate::cli) const VERIFY: &str = "lacuna.cli.verify.v1";
 /// The schema of [`AuditVerified`].
 pub(in crate::cli) const AUDIT_VERIFIED: &str = "lacuna.cli.audit-verify.v1";
+/// The schema of [`AuditKey`].
+pub(in crate::cli) const AUDIT_KEY: &str = "lacuna.cli.audit-key.v1";
+/// The schema of [`AuditExported`].
+pub(in crate::cli) const AUDIT_EXPORTED: &str = "lacuna.cli.audit-export.v1";
 /// The schema of [`Vacuum`].
 pub(in crate::cli) const VACUUM: &str = "lacuna.cli.vacuum.v1";
 /// The schema of [`MetastorePrepared`].
@@ -62,6 +68,28 @@ pub(in crate::cli) const REQUEST: &str = "lacuna.cli.request.v1";
 pub(in crate::cli) const REQUESTS: &str = "lacuna.cli.requests.v1";
 /// The schema of [`Status`].
 pub(in crate::cli) const STATUS: &str = "lacuna.cli.status.v1";
+
+/// The key that certificates are signed by.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct AuditKey {
+    pub schema: &'static str,
+    pub public_key: PublicKey,
+    pub public_key_pem: String,
+    /// The file of the private key that was written just now.
+    pub created: Option<String>,
+}
+
+/// The evidence of a plan was packed.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct AuditExported {
+    pub schema: &'static str,
+    pub file: String,
+    pub size_bytes: u64,
+    pub plan: PlanId,
+    pub request: String,
+    /// The end of the trail.
+    pub head: TrailHead,
+}
 
 /// What came of a verification of the evidence.
 #[derive(Debug, Serialize)]
@@ -115,6 +143,7 @@ pub(in crate::cli) struct Init {
     pub schema: &'static str,
     pub configuration: String,
     pub key_file: String,
+    pub signing_key_file: String,
 }
 
 /// What the commands of a demonstration answered.
@@ -416,58 +445,10 @@ pub(in crate::cli) struct Requests {
     pub damaged: Vec<String>,
 }
 
-/// A request as it stands today.
-#[derive(Debug, Serialize)]
-pub(in crate::cli) struct RequestEntry {
-    #[serde(flatten)]
-    pub request: RegisteredRequest,
-    /// Absent where it is not open.
-    pub due: Option<DueDay>,
-    pub standing_holds: u64,
-}
-
-/// What a request waits for next.
-#[derive(Debug, Serialize)]
-pub(in crate::cli) struct DueDay {
-    pub kind: DueKind,
-    pub due_on: Date,
-    /// The last day that the law allows.
-    pub ends_on: Date,
-    /// From today to `due_on`; negative after it.
-    pub days_left: i32,
-    pub is_overdue: bool,
-}
-
 impl Request {
     /// A request as it stands on a day.
     pub fn new(request: RegisteredRequest, history: Vec<RequestEvent>, today: Date) -> Self {
         let entry = RequestEntry::new(request, today);
         Self { schema: REQUEST, today, entry, history }
-    }
-}
-
-impl RequestEntry {
-    /// A request as it stands on a day.
-    pub fn new(request: RegisteredRequest, today: Date) -> Self {
-        let due = request.due().map(|due| DueDay {
-            kind: due.kind,
-            due_on: due.deadline.due_on,
-            ends_on: due.deadline.ends_on,
-            days_left: due.deadline.days_left(today),
-            is_overdue: due.deadline.is_overdue(today),
-        });
-        let standing_holds = request.standing_holds(today).count() as u64;
-        Self { request, due, standing_holds }
-    }
-
-    /// Whether what is due is overdue.
-    pub fn is_overdue(&self) -> bool {
-        self.due.as_ref().is_some_and(|due| due.is_overdue)
-    }
-
-    /// Whether it is open, and due within so many days where these are given.
-    pub fn is_within(&self, days: Option<u16>) -> bool {
-        let is_near = |due: &DueDay| days.is_none_or(|days| due.days_left <= i32::from(days));
-        self.due.as_ref().is_some_and(is_near)
     }
 }

@@ -13,8 +13,8 @@ use crate::erase::report::wording::{count, moment, number, plain, reason};
 use crate::wire::PlanState;
 
 use super::documents::{
-    AuditVerified, Digest, Erase, Found, Index, Init, MetastoreCheck, MetastoreCopy,
-    MetastorePrepared, OpenPlan, Status, Vacuum, Verify,
+    AuditExported, AuditKey, AuditVerified, Digest, Erase, Found, Index, Init, MetastoreCheck,
+    MetastoreCopy, MetastorePrepared, OpenPlan, Status, Vacuum, Verify,
 };
 use super::progress::human_bytes;
 use super::requests;
@@ -29,10 +29,10 @@ const VERSIONS_SHOWN: usize = 20;
 const ROWS_SHOWN: usize = 12;
 
 pub(in crate::cli) fn init(document: &Init) -> String {
-    let Init { configuration, key_file, .. } = document;
+    let Init { configuration, key_file, signing_key_file, .. } = document;
     format!(
         "wrote {configuration}\nwrote {key_file}: keep a copy where the lake is not; without it \
-         the index is of no use\n\nNext:\n  1. name your data in {configuration}\n  2. lacuna index\n  \
+         the index is of no use\nwrote {signing_key_file}: it signs certificates\n\nNext:\n  1. name your data in {configuration}\n  2. lacuna index\n  \
          3. lacuna plan --subject NAMESPACE=VALUE --request REFERENCE\n"
     )
 }
@@ -433,6 +433,24 @@ fn rows_of(rows: &RowSet) -> String {
     }
 }
 
+pub(in crate::cli) fn audit_key(document: &AuditKey) -> String {
+    let mut text = String::new();
+    if let Some(file) = &document.created {
+        let _ = writeln!(
+            text,
+            "wrote {file}: keep it secret, and name it in lacuna.toml: [evidence] signing_key_file"
+        );
+    }
+    let _ = write!(text, "{}\n{}", document.public_key, document.public_key_pem);
+    text
+}
+
+pub(in crate::cli) fn audit_exported(document: &AuditExported) -> String {
+    let AuditExported { file, size_bytes, head, .. } = document;
+    let size = human_bytes(*size_bytes);
+    format!("wrote {file}, {size}: lacuna audit verify --pack {file}\nthe trail ends at {head}\n")
+}
+
 /// What came of a verification of the evidence.
 pub(in crate::cli) fn audit_verified(document: &AuditVerified) -> String {
     let report = &document.report;
@@ -448,6 +466,13 @@ pub(in crate::cli) fn audit_verified(document: &AuditVerified) -> String {
             "{documents} in no record, and neither is the plan: made before there was a trail, or put \
              there by other means; --json names them"
         );
+    }
+    if report.unsigned > 0 && (report.signed > 0 || !report.signers.is_empty()) {
+        let certificates = count(report.unsigned, "certificate is", "certificates are");
+        let _ = writeln!(text, "{certificates} not signed");
+    }
+    for signer in &report.signers {
+        let _ = writeln!(text, "signed by {signer}");
     }
     let records = count(report.records, "record", "records");
     let documents = count(report.documents, "document", "documents");

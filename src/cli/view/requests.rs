@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use jiff::civil::Date;
 
-use crate::domain::register::{DueKind, Happening, RegisteredRequest, RequestState};
-use crate::erase::report::wording::{moment, plain, until};
+use crate::domain::register::{DueDay, DueKind, RegisteredRequest, RequestEntry, RequestState};
+use crate::erase::report::wording::{due_day, happened, moment, plain, until};
 
-use super::documents::{DueDay, Request, RequestCounts, RequestEntry, Requests};
+use super::documents::{Request, RequestCounts, Requests};
 use super::human::counted;
 
 pub(in crate::cli) fn list(document: &Requests) -> String {
@@ -46,20 +46,6 @@ fn mark(due: &DueDay) -> &'static str {
         4..=7 => "T-7",
         8.. => "",
     }
-}
-
-fn due_day(due: &DueDay) -> String {
-    let what = due.kind.as_str();
-    let left = match due.days_left {
-        0 => "today".to_owned(),
-        days @ 1.. => format!("in {}", counted(u64::from(days.unsigned_abs()), "day")),
-        days => format!("{} ago", counted(u64::from(days.unsigned_abs()), "day")),
-    };
-    let ends = match due.ends_on == due.due_on {
-        true => String::new(),
-        false => format!("; the law allows until {}", due.ends_on),
-    };
-    format!("{what} due {}, {left}{ends}", due.due_on)
 }
 
 pub(in crate::cli) fn one(document: &Request) -> String {
@@ -133,32 +119,6 @@ fn next(text: &mut String, document: &Request) {
         _ => return,
     };
     let _ = writeln!(text, "\nNext: lacuna request {command} {quoted}");
-}
-
-/// What happened, in a few words.
-fn happened(happened: &Happening) -> String {
-    match happened {
-        Happening::Received { received_on, .. } => format!("received on {received_on}"),
-        Happening::Acknowledged {} => "acknowledged".to_owned(),
-        Happening::Verified {} => "identity verified".to_owned(),
-        Happening::Extended { reason, noticed_on } => {
-            format!("extended, told on {noticed_on}: {}", plain(reason.as_str()))
-        }
-        Happening::Held { extent, basis, until: last } => {
-            format!("hold on {} ({basis}){}", plain(&extent.to_string()), until(*last))
-        }
-        Happening::Released { hold } => format!("hold {hold} released"),
-        Happening::Exempted { extent, basis, until: last } => {
-            let (extent, basis) = (plain(&extent.to_string()), basis.as_str());
-            format!("{extent} exempted ({basis}){}", until(*last))
-        }
-        Happening::Denied { reason, text } => {
-            format!("denied ({}): {}", reason.as_str(), plain(text.as_str()))
-        }
-        Happening::Withdrawn {} => "withdrawn".to_owned(),
-        Happening::Closed {} => "closed".to_owned(),
-        Happening::Reopened {} => "reopened".to_owned(),
-    }
 }
 
 /// One line for `lacuna status`.

@@ -21,6 +21,9 @@ pub struct RegisteredRequest {
     /// How it came in.
     #[serde(flatten)]
     pub receipt: Receipt,
+    /// Who entered that it came in; its first event says the same.
+    #[serde(skip)]
+    pub registered_by: Actor,
     /// Whether something is still to be done.
     pub state: RequestState,
     /// When the person was told that it came in.
@@ -318,6 +321,11 @@ impl RegisteredRequest {
         (self.state == RequestState::Open).then_some(due)
     }
 
+    /// Whether its term can be extended: once, where the law knows an extension.
+    pub fn can_be_extended(&self) -> bool {
+        self.extension.is_none() && self.receipt.term.can_be_extended()
+    }
+
     /// Whether it is open, and the legal end of what is due has passed.
     pub fn is_overdue(&self, today: Date) -> bool {
         self.due().is_some_and(|due| due.deadline.is_overdue(today))
@@ -366,6 +374,7 @@ impl RegisteredRequest {
         Ok(Self {
             reference: event.reference.clone(),
             receipt,
+            registered_by: event.by.clone(),
             state: RequestState::Open,
             acknowledged_at: None,
             verified_at: None,

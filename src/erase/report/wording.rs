@@ -11,6 +11,7 @@ use crate::domain::dataset::{DatasetName, EraseAction};
 use crate::domain::edit::Way;
 use crate::domain::object::{ObjectKey, is_unprintable};
 use crate::domain::plan::{ErasurePlan, Estimate, OutOfReach, Reason, Warning};
+use crate::domain::register::{DueDay, Happening};
 
 /// A number with a comma between thousands.
 pub fn number(value: u64) -> String {
@@ -147,6 +148,47 @@ pub fn reason(reason: &Reason) -> String {
 /// The last day of something, where there is one.
 pub fn until(day: Option<Date>) -> String {
     day.map_or(String::new(), |day| format!(", until {day}"))
+}
+
+/// What a request waits for, and until when.
+pub fn due_day(due: &DueDay) -> String {
+    let what = due.kind.as_str();
+    let left = match due.days_left {
+        0 => "today".to_owned(),
+        days @ 1.. => format!("in {}", count(days.unsigned_abs().into(), "day", "days")),
+        days => format!("{} ago", count(days.unsigned_abs().into(), "day", "days")),
+    };
+    let ends = match due.ends_on == due.due_on {
+        true => String::new(),
+        false => format!("; the law allows until {}", due.ends_on),
+    };
+    format!("{what} due {}, {left}{ends}", due.due_on)
+}
+
+/// What happened to a request, in a few words.
+pub fn happened(happened: &Happening) -> String {
+    match happened {
+        Happening::Received { received_on, .. } => format!("received on {received_on}"),
+        Happening::Acknowledged {} => "acknowledged".to_owned(),
+        Happening::Verified {} => "identity verified".to_owned(),
+        Happening::Extended { reason, noticed_on } => {
+            format!("extended, told on {noticed_on}: {}", plain(reason.as_str()))
+        }
+        Happening::Held { extent, basis, until: last } => {
+            format!("hold on {} ({basis}){}", plain(&extent.to_string()), until(*last))
+        }
+        Happening::Released { hold } => format!("hold {hold} released"),
+        Happening::Exempted { extent, basis, until: last } => {
+            let (extent, basis) = (plain(&extent.to_string()), basis.as_str());
+            format!("{extent} exempted ({basis}){}", until(*last))
+        }
+        Happening::Denied { reason, text } => {
+            format!("denied ({}): {}", reason.as_str(), plain(text.as_str()))
+        }
+        Happening::Withdrawn {} => "withdrawn".to_owned(),
+        Happening::Closed {} => "closed".to_owned(),
+        Happening::Reopened {} => "reopened".to_owned(),
+    }
 }
 
 /// What the approver should know before deciding.

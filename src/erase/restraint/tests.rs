@@ -8,7 +8,7 @@ use crate::domain::deadline::Jurisdiction;
 use crate::domain::decision::{Exception, Verdict};
 use crate::domain::object::ListedVersion;
 use crate::domain::register::{DenialReason, Exempting, Extent, Happening};
-use crate::erase::approval::{NotAdmitted, NotDecided};
+use crate::erase::approval::{Decider, NotAdmitted, NotDecided, decide};
 use crate::erase::prepare::{PlanError, Prepared};
 use crate::erase::tests::{World, reasons, reviews, yes};
 use crate::lake::Lake as _;
@@ -164,6 +164,29 @@ async fn nothing_is_erased_for_who_no_longer_asks_for_it() {
         happen(&world, "ann", Happening::Closed {}).await;
         world.admit(&id).await.expect("closed");
     }
+}
+
+/// Two people: who registered the request does not approve its plan, and without a request nobody does. To
+/// reject takes one.
+#[tokio::test]
+async fn who_registered_a_request_does_not_approve_its_plan() {
+    let world = world();
+    let id = world.prepare(&["u1"]).await.id;
+    let decided = async |by: &str, verdict: Verdict| {
+        let decider = Decider { by, is_one_of_two: true };
+        decide(&world.ledger, &id, verdict, decider, &world.clock).await
+    };
+    let refused = decided("bob", yes()).await.expect_err("not registered");
+    assert!(matches!(refused, NotDecided::Obstructed(Obstacle::Unregistered)));
+    received(&world).await;
+    for same in ["ann", " Ann "] {
+        let refused = decided(same, yes()).await.expect_err("the same person");
+        assert!(matches!(refused, NotDecided::Obstructed(Obstacle::SamePerson)), "{same:?}");
+    }
+    decided("ann", Verdict::Rejected { reason: "wrong".to_owned() }).await.expect("decided");
+    decided("bob", yes()).await.expect("decided");
+    world.admit(&id).await.expect("approved");
+    world.decide(&id, yes()).await.expect("without the rule ann may");
 }
 
 /// What the register says cannot be read: nothing is planned or erased on a guess.

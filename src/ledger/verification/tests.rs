@@ -8,8 +8,8 @@ use crate::domain::dataset::DatasetName;
 use crate::domain::deadline::Jurisdiction;
 use crate::domain::journal::Outcome;
 use crate::domain::object::ObjectKey;
-use crate::domain::plan::PlanId;
 use crate::domain::register::Happening;
+use crate::domain::signature::SigningKey;
 use crate::domain::trail::TrailAction;
 use crate::lake::count::Method;
 use crate::lake::fault::When;
@@ -18,6 +18,10 @@ use crate::ledger::tests::{NOW, World, decision, plan, world, yes};
 
 fn about(id: PlanId) -> TrailTopic {
     TrailTopic::Plan(id)
+}
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::new(&[seed; 32]).expect("a key")
 }
 
 /// A plan that was made, decided on, carried out and certified.
@@ -35,7 +39,9 @@ async fn whole_story(world: &World, request: &str) -> PlanId {
     append(world, id, 1).await;
     ledger.finish(&id).await.expect("noted");
     ledger.seal(&about(id), TrailAction::Executed).await.expect("sealed");
-    ledger.put_certificate(&id, Bytes::from_static(b"{}\n")).await.expect("stored");
+    let certificate = Bytes::from_static(b"{}\n");
+    let place = ledger.put_certificate(&id, certificate.clone()).await.expect("stored");
+    ledger.sign_certificate(&id, place, &certificate, &key(7)).await.expect("signed");
     ledger.seal(&about(id), TrailAction::Certified).await.expect("sealed");
     id
 }
@@ -70,7 +76,11 @@ fn received() -> Happening {
 }
 
 async fn verified(world: &World) -> TrailReport {
-    world.ledger.verify_trail(None).await.expect("the store answers")
+    world.ledger.verify_trail(&TrailCheck::default()).await.expect("the store answers")
+}
+
+fn through(anchor: &TrailHead) -> TrailCheck {
+    TrailCheck { anchor: Some(anchor.clone()), ..TrailCheck::default() }
 }
 
 fn named(report: &TrailReport) -> Vec<&str> {
@@ -88,11 +98,12 @@ async fn what_nobody_touched_is_sound() {
     let report = verified(&world).await;
     assert_eq!((report.records, report.findings.as_slice()), (10, &[][..]));
     // Of each plan itself, a report, a decision, two audit records in a roll, that it is finished, a
-    // certificate; and two events.
-    assert_eq!((report.documents, report.unsealed.len()), (2 * 8 + 2, 0));
+    // certificate with its signature; and two events.
+    assert_eq!((report.documents, report.unsealed.len()), (2 * 9 + 2, 0));
+    assert_eq!((report.signed, report.unsigned), (2, 0));
     let anchor = report.head.clone().expect("an end");
     assert_eq!(anchor.to_string().parse(), Ok(anchor.clone()));
-    assert_eq!(world.ledger.verify_trail(Some(&anchor)).await.expect("read"), report);
+    assert_eq!(world.ledger.verify_trail(&through(&anchor)).await.expect("read"), report);
 }
 
 /// A flipped byte in any stored plan, report, decision, audit record, certificate, event of a request,
@@ -130,7 +141,7 @@ async fn a_document_that_is_gone_is_found() {
     for name in world.ledger.names("").await.expect("listed") {
         let (_, bytes) = world.ledger.read(&name).await.expect("read").expect("there");
         world.lake.delete(&world.ledger.key(&name));
-        let report = world.ledger.verify_trail(Some(&end)).await.expect("read");
+        let report = world.ledger.verify_trail(&through(&end)).await.expect("read");
         assert!(!report.is_sound(), "{name}");
         world.overwrite(&name, bytes);
     }
@@ -149,7 +160,7 @@ async fn a_trail_that_was_cut_off_does_not_reach_its_anchor() {
         }
     }
     assert!(verified(&world).await.is_sound());
-    let report = world.ledger.verify_trail(Some(&end)).await.expect("read");
+    let report = world.ledger.verify_trail(&through(&end)).await.expect("read");
     assert_eq!(named(&report), [last]);
 }
 
@@ -176,8 +187,32 @@ async fn records_keep_their_order() {
     world.clock.set(crate::ledger::tests::after(1));
     anew.seal(&about(id), TrailAction::Decided).await.expect("sealed");
     anew.seal(&about(id), TrailAction::Certified).await.expect("sealed");
-    let report = world.ledger.verify_trail(Some(&anchor)).await.expect("read");
+    let report = world.ledger.verify_trail(&through(&anchor)).await.expect("read");
     assert_eq!(named(&report), [name(2)]);
+}
+
+/// Somebody with another key signs the certificate anew, and even writes a record of it.
+#[tokio::test]
+async fn a_signature_by_another_key_is_found() {
+    let world = world();
+    let id = whole_story(&world, "R-1").await;
+    let by = |seed| TrailCheck { signer: Some(key(seed).public()), ..TrailCheck::default() };
+    let report = world.ledger.verify_trail(&by(7)).await.expect("read");
+    assert!(report.is_sound());
+    assert_eq!(report.signers, BTreeSet::from([key(7).public()]));
+    let report = world.ledger.verify_trail(&by(8)).await.expect("read");
+    let signature = format!("certificates/{id}/000000.signature.json");
+    assert_eq!(named(&report), [signature.as_str()]);
+    let forged = Bytes::from_static(b"{\"grade\":\"complete\"}\n");
+    let place = world.ledger.put_certificate(&id, forged.clone()).await.expect("stored");
+    world.ledger.seal(&about(id), TrailAction::Certified).await.expect("sealed");
+    assert_eq!(verified(&world).await.unsigned, 1);
+    world.ledger.sign_certificate(&id, place, b"other bytes", &key(7)).await.expect("signed");
+    world.ledger.seal(&about(id), TrailAction::Certified).await.expect("sealed");
+    assert_eq!(
+        named(&verified(&world).await),
+        [format!("certificates/{id}/000001.signature.json")]
+    );
 }
 
 #[tokio::test]

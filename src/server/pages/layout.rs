@@ -56,7 +56,7 @@ fn frame(caller: Option<&Caller>, title: &str, refresh: Option<u32>, body: &Mark
 fn who(caller: &Caller) -> Markup {
     let roles: Vec<&str> = caller.person.roles.iter().map(|role| role.as_str()).collect();
     html! {
-        nav aria-label="Pages" { a href="/" { "Plans" } }
+        nav aria-label="Pages" { a href="/" { "Plans" } " " a href="/requests" { "Requests" } }
         form.who method="post" action="/sign-out" {
             (form_token(caller))
             span { (plain(&caller.person.name)) " " span.quiet { "(" (roles.join(", ")) ")" } }

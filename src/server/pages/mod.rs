@@ -18,6 +18,18 @@ use super::refusal::Refusal;
 pub(super) mod layout;
 pub(super) mod plan;
 pub(super) mod plans;
+pub(super) mod requests;
+
+/// What of a list is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Show {
+    /// What waits for something.
+    #[default]
+    Open,
+    /// All.
+    All,
+}
 
 /// What an address gives the page to go on to.
 #[derive(Debug, Default, Deserialize)]

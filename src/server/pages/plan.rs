@@ -225,6 +225,7 @@ pub(in crate::server) async fn certificate(
     match site.certificate(&plan, Rendering::Text).await {
         Ok((id, text)) => {
             let body = html! {
+                h1 { "Certificate" }
                 p { a href=(format!("/plans/{id}")) { "The plan" } }
                 pre.document { (String::from_utf8_lossy(&text)) }
             };
@@ -255,7 +256,7 @@ impl Site {
         let except = (1..).zip(except).map(|(place, text)| exception(&plan, text, place));
         let except = except.collect::<Result<Vec<_>, _>>()?;
         let verdict = Verdict::Approved { except };
-        Ok(decide(&self.ledger, &id, verdict, by, &self.clock).await?)
+        Ok(decide(&self.ledger, &id, verdict, self.decider(by), &self.clock).await?)
     }
 
     /// Rejects a plan.
@@ -267,7 +268,7 @@ impl Site {
     ) -> Result<Decision, Refusal> {
         let id = self.ledger.find_plan(plan).await?;
         let verdict = Verdict::Rejected { reason: reason.trim().to_owned() };
-        Ok(decide(&self.ledger, &id, verdict, by, &self.clock).await?)
+        Ok(decide(&self.ledger, &id, verdict, self.decider(by), &self.clock).await?)
     }
 
     /// The last certificate of a plan, as it is stored.

@@ -14,18 +14,7 @@ use crate::server::guard::Caller;
 use crate::server::refusal::Refusal;
 use crate::wire::{PlanListing, PlanState};
 
-use super::layout;
-
-/// Which plans are shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Show {
-    /// Those that wait for something.
-    #[default]
-    Open,
-    /// All.
-    All,
-}
+use super::{Show, layout};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

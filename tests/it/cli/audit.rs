@@ -63,9 +63,12 @@ fn a_whole_story_is_verified() {
     assert_eq!(answer.code, 0, "{}{}", answer.stdout, answer.stderr);
     let mut settings = insta::Settings::clone_current();
     settings.add_filter(digest, "[digest]");
+    settings.add_filter("signed by [0-9a-f]{64}", "signed by [key]");
     settings.bind(|| insta::assert_snapshot!("audit_verify", answer.stdout));
     let trail = std::fs::read(path.join(".lacuna/ledger/trail/0000000002.json")).expect("one");
-    for (schema, bytes) in [("trail", trail), ("roll", a_roll(path))] {
+    let signature = format!(".lacuna/ledger/certificates/{}/000000.signature.json", plan(path));
+    let signature = std::fs::read(path.join(signature)).expect("one");
+    for (schema, bytes) in [("trail", trail), ("roll", a_roll(path)), ("signature", signature)] {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/documents");
         let schema = std::fs::read(root.join(format!("{schema}.v1.json"))).expect("a schema");
         let schema = serde_json::from_slice(&schema).expect("JSON");
@@ -73,6 +76,13 @@ fn a_whole_story_is_verified() {
         let document = serde_json::from_slice(&bytes).expect("JSON");
         assert!(validator.is_valid(&document), "{document:#}");
     }
+}
+
+/// The id of the only plan.
+fn plan(folder: &Path) -> String {
+    let mut plans = std::fs::read_dir(folder.join(".lacuna/ledger/plans")).expect("a folder");
+    let file = plans.next().expect("a plan").expect("an entry").file_name();
+    file.to_str().and_then(|name| name.strip_suffix(".json")).expect("an id").to_owned()
 }
 
 fn a_roll(folder: &Path) -> Vec<u8> {
@@ -116,4 +126,80 @@ fn an_anchor_that_is_none_is_refused() {
     assert_eq!(verify(folder.path(), &[]).code, 0);
     let anchor = format!("3:{}", "0".repeat(64));
     assert_eq!(verify(folder.path(), &["--anchor", &anchor]).code, 1);
+}
+
+/// The evidence of a plan leaves the ledger as one file, and is verified where nothing else is: by Lacuna, and
+/// the signature by OpenSSL.
+#[test]
+fn a_pack_is_verified_elsewhere() {
+    let folder = story();
+    let path = folder.path();
+    let id = plan(path);
+    let exported = run(path, &["audit", "export", &id, "--out", "DSR-17.zip", "--json"]);
+    assert_eq!(exported.code, 0, "{}{}", exported.stdout, exported.stderr);
+    let exported = document(&exported, "cli.audit-export");
+    let key = document(&run(path, &["audit", "key", "--json"]), "cli.audit-key");
+    let key = key["public_key"].as_str().expect("a key");
+    assert_eq!(run(path, &["audit", "export", &id, "--out", "DSR-17.zip"]).code, 1);
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let pack = elsewhere.path().join("pack.zip");
+    std::fs::copy(path.join("DSR-17.zip"), &pack).expect("copied");
+    let head = &exported["head"];
+    let anchor = format!("{}:{}", head["sequence"], head["digest"].as_str().expect("a digest"));
+    let verify = ["audit", "verify", "--pack", "pack.zip", "--anchor", &anchor, "--key", key];
+    let answer = run(elsewhere.path(), &[&verify[..], &["--json"]].concat());
+    let report = document(&answer, "cli.audit-verify");
+    assert_eq!((answer.code, &report["signed"]), (0, &1.into()), "{report:#}");
+    // Another key, an end of another trail, a byte that flipped.
+    let other = "0".repeat(64);
+    let wrong = run(elsewhere.path(), &["audit", "verify", "--pack", "pack.zip", "--key", &other]);
+    assert_eq!(wrong.code, 1, "{}", wrong.stdout);
+    assert!(wrong.stdout.contains("another key"), "{}", wrong.stdout);
+    let anchor = format!("1:{other}");
+    let wrong =
+        run(elsewhere.path(), &["audit", "verify", "--pack", "pack.zip", "--anchor", &anchor]);
+    assert_eq!(wrong.code, 1, "{}", wrong.stdout);
+    let mut bytes = std::fs::read(&pack).expect("a file");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(elsewhere.path().join("wrong.zip"), bytes).expect("written");
+    let wrong = run(elsewhere.path(), &["audit", "verify", "--pack", "wrong.zip"]);
+    assert!(matches!(wrong.code, 1 | 2), "{}{}", wrong.stdout, wrong.stderr);
+    let wrong = run(elsewhere.path(), &["audit", "verify", "--pack", "missing.zip"]);
+    assert_eq!(wrong.code, 2, "{}", wrong.stderr);
+}
+
+/// Evidence that is not sound is not packed.
+#[test]
+fn what_was_changed_is_not_packed() {
+    let folder = story();
+    let path = folder.path();
+    let id = plan(path);
+    let decision = path.join(format!(".lacuna/ledger/decisions/{id}/000000.json"));
+    let text = std::fs::read_to_string(&decision).expect("one");
+    std::fs::write(&decision, text.replace("officer", "somebody")).expect("written");
+    let exported = run(path, &["audit", "export", &id]);
+    assert_eq!(exported.code, 1, "{}", exported.stdout);
+    assert!(exported.stderr.contains("decisions/"), "{}", exported.stderr);
+    assert!(!path.join(format!("evidence-{}.zip", &id[..8])).exists());
+}
+
+#[test]
+fn a_key_that_signs_is_made_and_never_overwritten() {
+    let folder = lake();
+    let path = folder.path();
+    let key = run(path, &["audit", "key", "--create", "other.key"]);
+    assert_eq!(key.code, 0, "{}", key.stderr);
+    let first = std::fs::read_to_string(path.join("other.key")).expect("one");
+    assert!(!key.stdout.contains(first.trim()), "the private key was shown");
+    assert_eq!(run(path, &["audit", "key", "--create", "other.key"]).code, 1);
+    assert_eq!(std::fs::read_to_string(path.join("other.key")).expect("one"), first);
+    let file = path.join("lacuna.toml");
+    let configuration = std::fs::read_to_string(&file).expect("one");
+    let without = configuration.replace("signing_key_file", "# signing_key_file");
+    std::fs::write(&file, &without).expect("written");
+    assert_eq!(run(path, &["audit", "key"]).code, 2);
+    std::fs::write(&file, configuration.replace("signing.key", "missing.key")).expect("written");
+    assert_eq!(run(path, &["audit", "key"]).code, 2);
+    std::fs::write(&file, configuration).expect("written");
 }

@@ -89,6 +89,8 @@ url = "file:.lacuna/index"
 location = ".lacuna/ledger"
 [identity]
 key_file = ".lacuna/digest.key"
+[evidence]
+signing_key_file = ".lacuna/signing.key"
 [[dataset]]
 name = "reviews"
 location = "reviews"

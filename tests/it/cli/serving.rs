@@ -76,7 +76,7 @@ pub(super) fn with_users(folder: &Path) -> String {
     let file = folder.join("lacuna.toml");
     let configuration = std::fs::read_to_string(&file).expect("a configuration");
     let users = format!(
-        "\n[[server.user]]\nname = \"ann\"\nroles = [\"approver\"]\n{hash}\n\
+        "\n[[server.user]]\nname = \"ann\"\nroles = [\"approver\", \"requester\"]\n{hash}\n\
          [[server.user]]\nname = \"robot\"\nroles = [\"viewer\"]\n{digest}\n"
     );
     std::fs::write(&file, configuration + &users).expect("written");

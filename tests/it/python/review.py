@@ -1,6 +1,7 @@
-"""Reviews and approves a plan in a real browser, as an approver does, and looks at each page with axe.
+"""Reviews and approves a plan in a real browser, as an approver does, and looks at each page with axe. Then an operator
+carries it out on the command line, and the certificate is opened.
 
-    review.py URL REQUEST NAME PASSWORD [FOLDER]
+    review.py URL REQUEST NAME PASSWORD PROGRAM LAKE [FOLDER]
 
 Prints a line of JSON for each page: its name, and what axe finds against WCAG 2.2 AA. With FOLDER, pictures of the
 pages are left there, in both colour schemes.
@@ -8,6 +9,7 @@ pages are left there, in both colour schemes.
 
 import json
 import pathlib
+import subprocess
 import sys
 
 from axe_playwright_python.sync_playwright import Axe
@@ -45,7 +47,7 @@ def keys(page):
     return page.locator("table:has(caption:text('Objects that change')) td.key:nth-child(3)").all_inner_texts()
 
 
-def main(url, request, name, password, folder=None):
+def main(url, request, name, password, program, lake, folder=None):
     folder = pathlib.Path(folder) if folder else None
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
@@ -74,6 +76,21 @@ def main(url, request, name, password, folder=None):
         page.get_by_role("button", name="Approve").click()
         page.get_by_text("approved by").wait_for()
         reader.look("approved")
+        operate = lambda command: subprocess.run([program, command, prefix], cwd=lake, capture_output=True).returncode
+        assert operate("erase") == 0
+        # What was left out still holds rows, which the certificate says.
+        assert operate("certificate") == 13
+        page.reload()
+        page.get_by_role("heading", level=1).get_by_text("finished").wait_for()
+        page.get_by_role("link", name="The certificate").click()
+        page.get_by_role("heading", name="Certificate").wait_for()
+        reader.look("certificate")
+        page.get_by_role("link", name="Requests").click()
+        reader.look("requests")
+        page.get_by_role("link", name=request).click()
+        page.get_by_role("button", name="Identity verified").click()
+        page.get_by_text("identity verified").wait_for()
+        reader.look("request")
         page.get_by_role("button", name="Sign out").click()
         page.get_by_label("Name").wait_for()
         browser.close()

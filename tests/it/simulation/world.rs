@@ -27,7 +27,7 @@ use lacuna::domain::plan::{
 use lacuna::domain::posting::{RowGaps, RowPosting, ScanOutcome, ScanSummary, ScannedObject};
 use lacuna::domain::request::Mask;
 use lacuna::domain::row::{RowCount, RowNumber, RowSet};
-use lacuna::erase::approval::{ApprovedPlan, admit, decide};
+use lacuna::erase::approval::{ApprovedPlan, Decider, admit, decide};
 use lacuna::erase::execution::Execution;
 use lacuna::erase::executor::{ExecuteOptions, execute};
 use lacuna::erase::tools::{EraseError, EraseTools};
@@ -40,6 +40,9 @@ use lacuna::metastore::memory::MemoryMetastore;
 
 use super::faults::{Script, ScriptedLake, ScriptedMetastore};
 use crate::support::random_lake::Random;
+
+/// Who decides.
+const OFFICER: Decider<'static> = Decider { by: "officer", is_one_of_two: false };
 
 /// How many people there are; the last of them is a stranger to every request.
 const PEOPLE: usize = 4;
@@ -349,7 +352,7 @@ impl World {
         let ledger = Ledger::new(self.ledger_lake.clone(), *b"", self.clock.clone());
         let id = ledger.put_plan(plan).await.expect("a plan");
         let verdict = Verdict::Approved { except };
-        decide(&ledger, &id, verdict, "officer", &self.clock).await.expect("a decision");
+        decide(&ledger, &id, verdict, OFFICER, &self.clock).await.expect("a decision");
         let key = self.key.check_value();
         admit(&ledger, &id, &plan.configuration, &key, &self.clock).await.expect("admitted")
     }

@@ -28,7 +28,7 @@ use lacuna::domain::plan::{
 };
 use lacuna::domain::request::Mask;
 use lacuna::domain::row::{RowCount, RowNumber, RowSet};
-use lacuna::erase::approval::{admit, decide};
+use lacuna::erase::approval::{Decider, admit, decide};
 use lacuna::erase::executor::{ExecuteOptions, execute};
 use lacuna::erase::tools::EraseTools;
 use lacuna::lake::memory::MemoryLake;
@@ -41,6 +41,9 @@ use tokio::task::JoinSet;
 use super::{deadline, now, number};
 use crate::support::random_lake::Random;
 use crate::support::services;
+
+/// Who decides.
+const OFFICER: Decider<'static> = Decider { by: "officer", is_one_of_two: false };
 
 const OBJECTS: usize = 100;
 const EXECUTORS: u64 = 16;
@@ -322,7 +325,7 @@ impl Executor {
         let ledger = &self.tools.ledger;
         let id = ledger.put_plan(plan).await.expect("a plan");
         let verdict = Verdict::Approved { except: Vec::new() };
-        decide(ledger, &id, verdict, "officer", &self.tools.clock).await.expect("a decision");
+        decide(ledger, &id, verdict, OFFICER, &self.tools.clock).await.expect("a decision");
         for attempt in 0..5 {
             let check = key().check_value();
             let approved = admit(ledger, &id, &plan.configuration, &check, &self.tools.clock).await;
