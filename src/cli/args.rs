@@ -118,6 +118,10 @@ pub(super) enum Command {
         after_help = "Example:\n  lacuna reject 5f0c1d2e --by ann --reason 'the wrong person'"
     )]
     Reject(Reject),
+    /// Makes a link by which an approver decides on a plan once, without signing in
+    #[command(after_help = "Examples:\n  lacuna link 5f0c1d2e --approver ann\n  \
+                      lacuna link 5f0c1d2e --approver ann --reject")]
+    Link(Link),
     /// Carries out an approved plan; the same command resumes it
     ///
     /// With --subject or --subjects it plans, shows the report, asks, and carries out: one sitting.
@@ -324,6 +328,18 @@ pub(super) struct Reject {
     /// Why; no personal data
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Link {
+    /// A plan's id, or its first 8 or more characters
+    pub plan: String,
+    /// Whose link it is: a [[server.user]] with the role `approver`
+    #[arg(long, value_name = "NAME")]
+    pub approver: String,
+    /// A link to reject instead of one to approve
+    #[arg(long)]
+    pub reject: bool,
 }
 
 #[derive(Args, Debug)]

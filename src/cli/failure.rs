@@ -92,7 +92,7 @@ fn exit_of(error: &(dyn Error + 'static)) -> Exit {
     if error.is::<ConfigError>() {
         return Exit::Usage;
     }
-    let code = of_workflow(error).or_else(|| of_register(error)).or_else(|| of_store(error));
+    let code = of_workflow(error).or_else(|| of_evidence(error)).or_else(|| of_store(error));
     code.unwrap_or(Exit::Failed)
 }
 
@@ -144,9 +144,6 @@ fn of_workflow(error: &(dyn Error + 'static)) -> Option<Exit> {
     if let Some(ServeError::Nobody | ServeError::Nameless { .. }) = error.downcast_ref() {
         return Some(Exit::Usage);
     }
-    if error.is::<PackError>() {
-        return Some(Exit::Usage);
-    }
     if let Some(CopyError::Empty | CopyError::Foreign { .. }) = error.downcast_ref() {
         return Some(Exit::Usage);
     }
@@ -173,8 +170,11 @@ fn of_workflow(error: &(dyn Error + 'static)) -> Option<Exit> {
     }
 }
 
-/// The code of what the request register refused, or why it failed.
-fn of_register(error: &(dyn Error + 'static)) -> Option<Exit> {
+/// The code of what the request register refused, or why it failed; and of a file that is no evidence.
+fn of_evidence(error: &(dyn Error + 'static)) -> Option<Exit> {
+    if error.is::<PackError>() {
+        return Some(Exit::Usage);
+    }
     match error.downcast_ref::<RegisterError>()? {
         RegisterError::Refused(_) => Some(Exit::Usage),
         RegisterError::Ledger(error) => of_store(error),

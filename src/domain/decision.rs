@@ -24,6 +24,10 @@ pub struct Decision {
     pub by: String,
     /// When.
     pub decided_at: Timestamp,
+    /// The [id](super::link::Link::id) of the link that it was decided by; absent for who signed in, or
+    /// used the command line. No two decisions have the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
 }
 
 /// Yes or no.

@@ -13,6 +13,7 @@ pub mod finding;
 pub mod identifier;
 pub mod journal;
 pub mod landmark;
+pub mod link;
 pub mod object;
 pub mod observe;
 pub mod plan;

@@ -42,6 +42,11 @@ impl SigningKey {
         PublicKey(bytes)
     }
 
+    /// The 64 bytes of a signature under these bytes.
+    pub fn sign_bytes(&self, bytes: &[u8]) -> Vec<u8> {
+        self.0.sign(bytes).as_ref().to_vec()
+    }
+
     /// The signature under a document of the ledger. The same bytes get the same signature.
     pub fn sign(&self, document: &str, bytes: &[u8]) -> Signature {
         Signature {
@@ -49,7 +54,7 @@ impl SigningKey {
             document: document.to_owned(),
             algorithm: ALGORITHM.to_owned(),
             public_key: self.public(),
-            signature: hex(self.0.sign(bytes).as_ref()),
+            signature: hex(&self.sign_bytes(bytes)),
         }
     }
 }
@@ -60,6 +65,11 @@ impl SigningKey {
 pub struct PublicKey([u8; 32]);
 
 impl PublicKey {
+    /// Whether the other half made this signature under these bytes.
+    pub fn has_signed(&self, bytes: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, self.0).verify(bytes, signature).is_ok()
+    }
+
     /// The key as most tools read it (RFC 7468, `PUBLIC KEY`).
     pub fn to_pem(self) -> String {
         let der = [&SPKI_PREFIX[..], &self.0].concat();
@@ -126,11 +136,9 @@ pub struct Signature {
 impl Signature {
     /// Whether it is under these bytes.
     pub fn is_under(&self, bytes: &[u8]) -> bool {
-        let key = UnparsedPublicKey::new(&ED25519, self.public_key.0);
-        let signature = unhex(&self.signature).unwrap_or_default();
         self.schema == SIGNATURE_SCHEMA
             && self.algorithm == ALGORITHM
-            && key.verify(bytes, &signature).is_ok()
+            && self.public_key.has_signed(bytes, &self.to_bytes())
     }
 
     /// The 64 bytes themselves; empty where the text is none.

@@ -74,6 +74,9 @@ pub enum NotDecided {
         /// When.
         at: Timestamp,
     },
+    /// The link was used before.
+    #[error("the link was used already; it decides once")]
+    Used,
     /// The register has something against it.
     #[error(transparent)]
     Obstructed(#[from] Obstacle),
@@ -110,6 +113,8 @@ pub struct Decider<'a> {
     /// Whether two people have to agree: the request has to be registered, by somebody else than who
     /// approves the plan.
     pub is_one_of_two: bool,
+    /// The id of the link that they came by; `None` for who is known otherwise.
+    pub link: Option<&'a str>,
 }
 
 /// Stores a decision on a plan. A plan may be decided more than once; the last decision counts.
@@ -153,8 +158,15 @@ pub async fn decide(
         verdict,
         by: by.to_owned(),
         decided_at: clock.now(),
+        link: decider.link.map(str::to_owned),
     };
-    ledger.decide(&decision).await?;
+    match decider.link {
+        None => drop(ledger.decide(&decision).await?),
+        Some(_) if ledger.decide_by_link(&decision).await?.is_none() => {
+            return Err(NotDecided::Used);
+        }
+        Some(_) => {}
+    }
     ledger.seal(&TrailTopic::Plan(*id), TrailAction::Decided).await?;
     Ok(decision)
 }

@@ -105,6 +105,7 @@ fn decisions_are_as_their_schema_says() {
             verdict,
             by: "ann".to_owned(),
             decided_at: NOW,
+            link: None,
         };
         let document = serde_json::to_value(&decision).expect("JSON");
         assert_eq!(errors(&schema, &document), Vec::<String>::new());

@@ -254,7 +254,7 @@ impl World {
 
 /// Somebody who needs no second person.
 pub(super) fn alone(by: &str) -> Decider<'_> {
-    Decider { by, is_one_of_two: false }
+    Decider { by, is_one_of_two: false, link: None }
 }
 
 pub(super) fn yes() -> Verdict {

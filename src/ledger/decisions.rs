@@ -3,7 +3,7 @@
 use crate::domain::decision::{DECISION_SCHEMA, Decision};
 use crate::domain::plan::PlanId;
 
-use super::{Ledger, LedgerError, sequence_of, to_bytes};
+use super::{Created, Ledger, LedgerError, LedgerErrorKind, sequence_of, to_bytes};
 
 impl Ledger {
     /// Stores a decision after all others on its plan, and answers with its place among them, from 0.
@@ -18,6 +18,32 @@ impl Ledger {
         let first = last.map_or(0, |last| last.saturating_add(1));
         self.append(|sequence| format!("{folder}{sequence:06}.json"), first, to_bytes(decision))
             .await
+    }
+
+    /// The same for a decision by a link, which decides once: the decision itself says that the link is used.
+    /// `None` where it was used before, or is just being used; nothing is stored then.
+    ///
+    /// # Errors
+    ///
+    /// As [`decisions`](Self::decisions).
+    pub async fn decide_by_link(&self, decision: &Decision) -> Result<Option<u32>, LedgerError> {
+        let folder = folder(&decision.plan);
+        loop {
+            // Whoever writes the next decision has read all before it: where two use one link, the second
+            // finds the first one's.
+            let before = self.decisions(&decision.plan).await?;
+            if before.iter().any(|it| it.link == decision.link) {
+                return Ok(None);
+            }
+            let next = u32::try_from(before.len()).unwrap_or(u32::MAX);
+            let name = format!("{folder}{next:06}.json");
+            match self.create(&name, to_bytes(decision)).await {
+                Ok(Created::New) => return Ok(Some(next)),
+                Ok(Created::Before) => return Ok(None),
+                Err(error) if *error.kind() == LedgerErrorKind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// All decisions on a plan, first to last. The last one counts.

@@ -80,6 +80,7 @@ pub(super) fn decision(plan: PlanId, by: &str, verdict: Verdict) -> Decision {
         verdict,
         by: by.to_owned(),
         decided_at: NOW,
+        link: None,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::ServerSettings;
 use crate::domain::dataset::DatasetName;
 use crate::domain::observe::Stop;
 use crate::domain::plan::{ErasurePlan, PlanId};
+use crate::domain::signature::PublicKey;
 use crate::erase::approval::Decider;
 use crate::erase::difference::Difference;
 use crate::erase::report::PurgeReport;
@@ -64,6 +65,8 @@ struct Site {
     datasets: Vec<DatasetName>,
     /// Whether who registered a request may not approve its plan.
     two_people: bool,
+    /// The key that links to decide are signed by.
+    link_key: Option<PublicKey>,
     people: People,
     sessions: Sessions,
     pace: Pace,
@@ -116,6 +119,8 @@ pub struct Rules {
     pub datasets: Vec<DatasetName>,
     /// Whether who registered a request may not approve its plan.
     pub two_people: bool,
+    /// The key that links to decide are signed by; none where no key is configured.
+    pub link_key: Option<PublicKey>,
 }
 
 /// Begins to listen.
@@ -146,6 +151,7 @@ pub async fn listen(
         clock,
         datasets: rules.datasets,
         two_people: rules.two_people,
+        link_key: rules.link_key,
         url: settings.url.clone(),
         listen: listener.local_addr()?,
         reviews: Mutex::default(),
@@ -238,7 +244,7 @@ impl Site {
 
     /// Who decides, under the rule of the configuration.
     fn decider<'a>(&self, by: &'a str) -> Decider<'a> {
-        Decider { by, is_one_of_two: self.two_people }
+        Decider { by, is_one_of_two: self.two_people, link: None }
     }
 
     /// What there is to read of the plan that an address names. It follows from the bytes of plans, which

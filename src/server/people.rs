@@ -70,6 +70,12 @@ struct Known {
 }
 
 impl People {
+    /// Whoever has this name, however they would prove it.
+    pub fn named(&self, name: &str) -> Option<Arc<Person>> {
+        let known = self.known.iter().find(|known| known.person.name == name)?;
+        Some(known.person.clone())
+    }
+
     pub fn new(users: &[UserSettings], clock: Clock) -> Self {
         let known = |user: &UserSettings| Known {
             person: Arc::new(Person { name: user.name.clone(), roles: user.roles.clone() }),

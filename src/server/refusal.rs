@@ -106,7 +106,7 @@ impl From<NotDecided> for Refusal {
     fn from(error: NotDecided) -> Self {
         match error {
             NotDecided::Ledger(error) => error.into(),
-            NotDecided::Expired { .. } | NotDecided::Obstructed(_) => {
+            NotDecided::Expired { .. } | NotDecided::Obstructed(_) | NotDecided::Used => {
                 Self::new(StatusCode::CONFLICT, error.to_string())
             }
             other => Self::new(StatusCode::UNPROCESSABLE_ENTITY, other.to_string()),

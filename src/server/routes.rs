@@ -8,7 +8,7 @@ use axum::routing::{MethodRouter, get, post};
 use crate::domain::access::Right;
 
 use super::guard::Needs;
-use super::pages::{self, plan, plans, requests};
+use super::pages::{self, link, plan, plans, requests};
 use super::{Site, api};
 
 /// How an address is asked.
@@ -62,6 +62,8 @@ fn page_routes() -> Vec<Route> {
         page(Get, "/plans/{plan}/certificate", SEE, get(plan::certificate)),
         page(Post, "/plans/{plan}/approve", DECIDE, post(plan::approve)),
         page(Post, "/plans/{plan}/reject", DECIDE, post(plan::reject)),
+        page(Get, "/decide", Needs::Nothing, get(link::one)),
+        page(Post, "/decide", Needs::Nothing, post(link::decide)),
         page(Get, "/requests", SEE, get(requests::all)),
         page(Post, "/requests", REQUEST, post(requests::receive)),
         page(Get, "/requests/{request}", SEE, get(requests::one)),

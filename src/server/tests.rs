@@ -13,8 +13,10 @@ use crate::config::{PasswordHash, UserSettings};
 use crate::domain::Timestamp;
 use crate::domain::access::{Right, Role};
 use crate::domain::decision::Verdict;
+use crate::domain::link::{Link, LinkAction};
 use crate::domain::object::ObjectKey;
 use crate::domain::plan::ErasurePlan;
+use crate::domain::signature::SigningKey;
 use crate::lake::memory::MemoryLake;
 
 const PASSWORD: &str = "correct horse battery staple";
@@ -34,6 +36,11 @@ const HOSTILE: [&str; 7] = [
     "a\u{202e}txt.exe\u{1b}[2J",
     "{{7*7}}${7*7}",
 ];
+
+/// Who signs links.
+fn link_key() -> SigningKey {
+    SigningKey::new(&[7; 32]).expect("a key")
+}
 
 struct World {
     site: Arc<Site>,
@@ -69,6 +76,7 @@ async fn world_of(plan: &ErasurePlan) -> World {
         ledger,
         datasets: vec![DatasetName::new("reviews")],
         two_people: false,
+        link_key: Some(link_key().public()),
         clock: clock.clone(),
         url: None,
         listen: HOST.parse().expect("an address"),
@@ -186,6 +194,9 @@ const MATRIX: &[(&str, &str, &[&str])] = &[
     ),
     ("POST", "/plans/{plan}/approve", &["approver"]),
     ("POST", "/plans/{plan}/reject", &["approver"]),
+    // Whoever has a link, and nobody by who they are.
+    ("GET", "/decide", &[]),
+    ("POST", "/decide", &[]),
     ("GET", "/requests", &["viewer", "requester", "approver", "operator", "auditor"]),
     ("POST", "/requests", &["requester"]),
     ("GET", "/requests/{request}", &["viewer", "requester", "approver", "operator", "auditor"]),
@@ -443,6 +454,83 @@ fn is_as_described(schema: &str, document: &Value) {
     let errors: Vec<String> =
         validator.iter_errors(document).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{errors:?}\n{document:#}");
+}
+
+impl World {
+    fn link(&self, by: &str, action: LinkAction) -> Link {
+        let (expires_at, nonce) = (plan().expires_at, "00".repeat(16));
+        Link { plan: self.plan, by: by.to_owned(), action, expires_at, nonce }
+    }
+
+    async fn follow(&self, link: &str) -> Answer {
+        self.get(&Browser::default(), &format!("/decide?link={link}")).await
+    }
+
+    async fn decide_by(&self, link: &str, more: &[(&str, &str)]) -> Answer {
+        let fields = [&[("link", link)], more].concat();
+        self.post(&Browser::default(), "/decide", &fields).await
+    }
+}
+
+/// K2, K3: whoever follows the link, however often, decides nothing; of a hundred that send the form one
+/// decides.
+#[tokio::test]
+async fn a_link_decides_once_and_only_by_its_form() {
+    let world = world().await;
+    let link = world.link("approver", LinkAction::Approve).sign(&link_key());
+    for method in ["GET", "HEAD", "OPTIONS"] {
+        let request = Request::builder().method(method).uri(format!("/decide?link={link}"));
+        let answer =
+            world.ask(request.header("host", HOST).body(Body::empty()).expect("one")).await;
+        assert!(matches!(answer.status, 200 | 405), "{method}");
+    }
+    let page = world.follow(&link).await;
+    assert!(page.body.contains("rows in") && page.body.contains("name=\"confirm\""));
+    let prefix = world.plan.prefix();
+    let slip = world.decide_by(&link, &[("confirm", "00000000")]).await;
+    assert_eq!(slip.status, 422);
+    assert!(world.decisions().await.is_empty(), "nobody sent the form as it has to be");
+    let confirmed = [("confirm", prefix.as_str())];
+    let tries = (0..100).map(|_| world.decide_by(&link, &confirmed));
+    let answers = futures::future::join_all(tries).await;
+    let count = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
+    assert_eq!((count(200), count(409)), (1, 99));
+    let decisions = world.decisions().await;
+    assert_eq!((decisions.len(), decisions[0].by.as_str()), (1, "approver"));
+    assert!(decisions[0].link.is_some());
+    // Used is used, also after somebody rejected the plan in between.
+    let reject = world.link("approver", LinkAction::Reject).sign(&link_key());
+    assert_eq!(world.decide_by(&reject, &[("reason", " ")]).await.status, 422);
+    assert_eq!(world.decide_by(&reject, &[("reason", "the wrong person")]).await.status, 200);
+    assert_eq!(world.decide_by(&link, &confirmed).await.status, 409);
+    assert_eq!(world.decisions().await.len(), 2);
+}
+
+/// K1, K4: altered, foreign, too old, for somebody who may not decide, for a plan that another one followed.
+#[tokio::test]
+async fn a_link_that_is_none_decides_nothing() {
+    let world = world().await;
+    let prefix = world.plan.prefix();
+    let good = world.link("approver", LinkAction::Approve);
+    let refused = async |text: &str, status: u16| {
+        assert_eq!(world.follow(text).await.status, status, "{text}");
+        let confirmed = [("confirm", prefix.as_str()), ("reason", "a reason")];
+        assert_eq!(world.decide_by(text, &confirmed).await.status, status, "{text}");
+        assert!(world.decisions().await.is_empty());
+    };
+    let text = good.sign(&link_key());
+    refused("", 403).await;
+    refused(&text[1..], 403).await;
+    refused(&format!("{text}A"), 403).await;
+    refused(&good.sign(&SigningKey::new(&[8; 32]).expect("a key")), 403).await;
+    for by in ["viewer", "requester", "operator", "auditor", "nobody"] {
+        refused(&world.link(by, LinkAction::Approve).sign(&link_key()), 403).await;
+    }
+    refused(&Link { expires_at: NOW, ..good.clone() }.sign(&link_key()), 410).await;
+    refused(&Link { plan: PlanId::of(b""), ..good.clone() }.sign(&link_key()), 404).await;
+    let later = ErasurePlan { planned_at: NOW, ..plan() };
+    world.site.ledger.put_plan(&later).await.expect("stored");
+    refused(&text, 409).await;
 }
 
 /// The register by page: a request comes in, is put on hold, and is released by somebody else.

@@ -83,7 +83,7 @@ async fn export(context: &Context, arguments: &AuditExport) -> Result<Answer, Fa
         request: pack.request,
         head: pack.head,
     };
-    Ok(Answer::new(human::audit_exported(&document), &document)?)
+    Answer::new(human::audit_exported(&document), &document)
 }
 
 /// Nobody is given a pack that does not hold.
@@ -123,5 +123,5 @@ fn key(context: &Context, arguments: &AuditKey) -> Result<Answer, Failure> {
         public_key_pem: key.public().to_pem(),
         created: arguments.create.as_ref().map(|file| file.display().to_string()),
     };
-    Ok(Answer::new(human::audit_key(&document), &document)?)
+    Answer::new(human::audit_key(&document), &document)
 }

@@ -25,6 +25,7 @@ mod erase;
 mod find;
 mod index;
 mod init;
+mod link;
 mod man;
 mod metastore;
 mod password;
@@ -103,6 +104,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Answer, Failure
         Command::Digest(arguments) => digest::run(context, &arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
+        Command::Link(arguments) => link::run(context, &arguments).await,
         Command::Erase(arguments) => erase::run(context, &arguments).await,
         Command::Verify(arguments) => verify::run(context, &arguments).await,
         Command::Certificate(arguments) => certificate::run(context, &arguments).await,

@@ -91,7 +91,7 @@ async fn in_step(
 
 /// Who decides, under the rule of the configuration.
 pub(super) fn decider<'a>(config: &Config, by: &'a str) -> Decider<'a> {
-    Decider { by, is_one_of_two: config.plan.two_people }
+    Decider { by, is_one_of_two: config.plan.two_people, link: None }
 }
 
 /// Makes sure that this very plan is meant: by the first characters of its id, given or typed.

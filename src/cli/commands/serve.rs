@@ -17,6 +17,7 @@ pub(super) async fn run(context: &Context, arguments: &Serve) -> Result<Answer, 
     let rules = server::Rules {
         datasets: config.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
         two_people: config.plan.two_people,
+        link_key: config.signing_key()?.map(|key| key.public()),
     };
     let ledger = wire::ledger(&config, context.clock.clone()).await?;
     let listening = server::listen(&settings, rules, ledger, context.clock.clone()).await?;

@@ -10,6 +10,7 @@ use crate::domain::dataset::DatasetName;
 use crate::domain::finding::Severity;
 use crate::domain::identifier::{IdentifierDigest, Namespace};
 use crate::domain::journal::{Outcome, Retained};
+use crate::domain::link::LinkAction;
 use crate::domain::object::{ObjectKey, VersionId};
 use crate::domain::plan::PlanId;
 use crate::domain::register::{RegisteredRequest, RequestEntry, RequestEvent};
@@ -50,6 +51,8 @@ pub(in crate::cli) const ERASE: &str = "lacuna.cli.erase.v1";
 pub(in crate::cli) const VERIFY: &str = "lacuna.cli.verify.v1";
 /// The schema of [`AuditVerified`].
 pub(in crate::cli) const AUDIT_VERIFIED: &str = "lacuna.cli.audit-verify.v1";
+/// The schema of [`Link`].
+pub(in crate::cli) const LINK: &str = "lacuna.cli.link.v1";
 /// The schema of [`AuditKey`].
 pub(in crate::cli) const AUDIT_KEY: &str = "lacuna.cli.audit-key.v1";
 /// The schema of [`AuditExported`].
@@ -68,6 +71,18 @@ pub(in crate::cli) const REQUEST: &str = "lacuna.cli.request.v1";
 pub(in crate::cli) const REQUESTS: &str = "lacuna.cli.requests.v1";
 /// The schema of [`Status`].
 pub(in crate::cli) const STATUS: &str = "lacuna.cli.status.v1";
+
+/// A link to decide on a plan.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Link {
+    pub schema: &'static str,
+    pub url: String,
+    pub plan: PlanId,
+    /// Whose link it is.
+    pub approver: String,
+    pub action: LinkAction,
+    pub expires_at: Timestamp,
+}
 
 /// The key that certificates are signed by.
 #[derive(Debug, Serialize)]

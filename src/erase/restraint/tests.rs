@@ -173,7 +173,7 @@ async fn who_registered_a_request_does_not_approve_its_plan() {
     let world = world();
     let id = world.prepare(&["u1"]).await.id;
     let decided = async |by: &str, verdict: Verdict| {
-        let decider = Decider { by, is_one_of_two: true };
+        let decider = Decider { by, is_one_of_two: true, link: None };
         decide(&world.ledger, &id, verdict, decider, &world.clock).await
     };
     let refused = decided("bob", yes()).await.expect_err("not registered");

@@ -16,6 +16,7 @@ use super::people::SignIn;
 use super::refusal::Refusal;
 
 pub(super) mod layout;
+pub(super) mod link;
 pub(super) mod plan;
 pub(super) mod plans;
 pub(super) mod requests;

@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use crate::domain::access::Right;
 use crate::domain::decision::{Decision, Verdict};
 use crate::domain::plan::PlanId;
-use crate::erase::approval::{decide, exception};
+use crate::erase::approval::{Decider, decide, exception};
 use crate::erase::report::{PurgeReport, wording};
 use crate::server::guard::{Caller, Fields};
 use crate::server::objects::Query;
@@ -246,17 +246,33 @@ impl Site {
         by: &str,
     ) -> Result<Decision, Refusal> {
         let id = self.ledger.find_plan(plan).await?;
-        let typed = confirm.trim().to_ascii_lowercase();
-        if typed.len() < 8 || !id.to_string().starts_with(&typed) {
-            let message = "not confirmed: these are not the first 8 characters of the plan's id";
-            return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, message)
-                .remedy("nothing was done; go back and type them as the page shows them"));
-        }
+        self.confirmed(&id, confirm)?;
         let plan = self.ledger.plan(&id).await?;
         let except = (1..).zip(except).map(|(place, text)| exception(&plan, text, place));
         let except = except.collect::<Result<Vec<_>, _>>()?;
         let verdict = Verdict::Approved { except };
-        Ok(decide(&self.ledger, &id, verdict, self.decider(by), &self.clock).await?)
+        self.decide(&id, verdict, self.decider(by)).await
+    }
+
+    /// Whether the beginning of the plan's id was typed, so that nobody approves by a slip.
+    pub(in crate::server) fn confirmed(&self, id: &PlanId, typed: &str) -> Result<(), Refusal> {
+        let typed = typed.trim().to_ascii_lowercase();
+        if typed.len() >= 8 && id.to_string().starts_with(&typed) {
+            return Ok(());
+        }
+        let message = "not confirmed: these are not the first 8 characters of the plan's id";
+        Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, message)
+            .remedy("nothing was done; go back and type them as the page shows them"))
+    }
+
+    /// Stores a decision.
+    pub(in crate::server) async fn decide(
+        &self,
+        id: &PlanId,
+        verdict: Verdict,
+        decider: Decider<'_>,
+    ) -> Result<Decision, Refusal> {
+        Ok(decide(&self.ledger, id, verdict, decider, &self.clock).await?)
     }
 
     /// Rejects a plan.
@@ -268,7 +284,7 @@ impl Site {
     ) -> Result<Decision, Refusal> {
         let id = self.ledger.find_plan(plan).await?;
         let verdict = Verdict::Rejected { reason: reason.trim().to_owned() };
-        Ok(decide(&self.ledger, &id, verdict, self.decider(by), &self.clock).await?)
+        self.decide(&id, verdict, self.decider(by)).await
     }
 
     /// The last certificate of a plan, as it is stored.

@@ -42,7 +42,7 @@ use super::faults::{Script, ScriptedLake, ScriptedMetastore};
 use crate::support::random_lake::Random;
 
 /// Who decides.
-const OFFICER: Decider<'static> = Decider { by: "officer", is_one_of_two: false };
+const OFFICER: Decider<'static> = Decider { by: "officer", is_one_of_two: false, link: None };
 
 /// How many people there are; the last of them is a stranger to every request.
 const PEOPLE: usize = 4;

@@ -43,7 +43,7 @@ use crate::support::random_lake::Random;
 use crate::support::services;
 
 /// Who decides.
-const OFFICER: Decider<'static> = Decider { by: "officer", is_one_of_two: false };
+const OFFICER: Decider<'static> = Decider { by: "officer", is_one_of_two: false, link: None };
 
 const OBJECTS: usize = 100;
 const EXECUTORS: u64 = 16;
