@@ -32,6 +32,7 @@ pub mod index;
 pub mod lake;
 pub mod ledger;
 pub mod metastore;
+pub mod notify;
 pub mod rewrite;
 pub mod scan;
 pub mod server;

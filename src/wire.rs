@@ -28,8 +28,8 @@ mod examine;
 pub use crate::clock::Clock;
 pub use crate::lake::Estate;
 pub use crate::ledger::{
-    Ledger, LedgerError, PackError, PlanListing, PlanState, PlanSummary, Register, RegisterError,
-    Rendering, TrailCheck, TrailReport, open_pack,
+    Ledger, LedgerError, Mailed, PackError, PlanListing, PlanState, PlanSummary, Register,
+    RegisterError, Rendering, TrailCheck, TrailReport, open_pack,
 };
 pub use crate::metastore::{Metastore, MetastoreSize};
 pub use examine::{Examined, Examiner, PlaceKind};

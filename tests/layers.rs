@@ -21,8 +21,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("vacuum", &["domain", "clock", "format", "lake", "metastore", "scan", "rewrite", "ledger"]),
     ("config", &["domain"]),
     ("wire", &["domain", "clock", "aws", "format", "lake", "metastore", "ledger", "config"]),
+    ("notify", &["domain", "config", "wire", "erase"]),
     ("server", &["domain", "config", "wire", "erase"]),
-    ("cli", &["domain", "config", "wire", "index", "erase", "vacuum", "server"]),
+    ("cli", &["domain", "config", "wire", "index", "erase", "vacuum", "notify", "server"]),
 ];
 
 #[test]

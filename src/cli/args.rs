@@ -118,6 +118,11 @@ pub(super) enum Command {
         after_help = "Example:\n  lacuna reject 5f0c1d2e --by ann --reason 'the wrong person'"
     )]
     Reject(Reject),
+    /// Sends the mails that are due: what waits for approvers, and what became of it
+    #[command(
+        after_help = "Example:\n  lacuna notify    # as often as you like: each mail is sent once"
+    )]
+    Notify,
     /// Makes a link by which an approver decides on a plan once, without signing in
     #[command(after_help = "Examples:\n  lacuna link 5f0c1d2e --approver ann\n  \
                       lacuna link 5f0c1d2e --approver ann --reject")]

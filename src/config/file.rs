@@ -13,6 +13,7 @@ use super::environment::{Environment, VARIABLES};
 use super::error::{ConfigError, Place, Problem};
 use super::key::KeySource;
 use super::location;
+use super::mail::{self, MailLogin, MailSettings};
 use super::postgres;
 use super::server;
 use super::table::{Document, Table, Text};
@@ -64,13 +65,14 @@ impl<'a> Reader<'a> {
         let plan = self.plan(&mut root);
         let s3 = self.s3(&mut root);
         let server = self.server(&mut root);
+        let mail = self.mail(&mut root);
         let datasets = dataset::read_all(&mut root, self.base);
         root.finish();
         let (metastore, ledger, key, plan, server) = (metastore?, ledger?, key?, plan?, server?);
         self.check_rooms(&metastore, &ledger, &datasets);
         let datasets = datasets.into_iter().map(|(dataset, _)| dataset).collect();
         let file = path.to_owned();
-        Some(Config { file, metastore, ledger, key, signing_key, plan, s3, server, datasets })
+        Some(Config { file, metastore, ledger, key, signing_key, plan, s3, server, mail, datasets })
     }
 
     fn metastore(&self, root: &mut Table<'a>) -> Option<MetastoreSettings> {
@@ -209,6 +211,31 @@ impl<'a> Reader<'a> {
             settings.url = Some(self.checked(&text, server::origin(&text.value))?);
         }
         Some(settings)
+    }
+
+    fn mail(&self, root: &mut Table<'a>) -> Option<MailSettings> {
+        let written = mail::read(root)?;
+        let server = self.checked(&written.server, mail::server(&written.server.value))?;
+        let login = match (written.user, written.password_env) {
+            (None, None) => None,
+            (Some(user), Some(name)) => {
+                let password = self.password(&name.value);
+                Some(MailLogin { user: user.value, password: self.checked(&name, password)? })
+            }
+            (Some(text), None) | (None, Some(text)) => {
+                let problem = Problem::new("`user` and `password_env` of [mail] go together");
+                return self.checked(&text, Err(problem));
+            }
+        };
+        Some(MailSettings { server, from: written.from.value, login })
+    }
+
+    fn password(&self, name: &str) -> Result<String, Problem> {
+        let text = self.document.environment.text(name)?;
+        text.map(str::to_owned).ok_or_else(|| {
+            Problem::new(format!("the environment variable `{name}` is not set"))
+                .remedy("it has to hold the password to the mail server")
+        })
     }
 
     /// The variable that stands for a setting where it is set, else what the file says.

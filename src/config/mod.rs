@@ -19,6 +19,7 @@ mod error;
 mod file;
 mod key;
 mod location;
+mod mail;
 mod postgres;
 mod server;
 pub mod subjects;
@@ -30,6 +31,7 @@ pub use dynamodb::DynamoDbSettings;
 pub use environment::{Environment, VARIABLES};
 pub use error::{ConfigError, Place, Problem};
 pub use key::{KeySource, signing_key_in};
+pub use mail::{MailLogin, MailSecurity, MailServer, MailSettings};
 pub use postgres::{Password, PostgresSettings};
 pub use server::{PasswordHash, ServerSettings, UserSettings};
 
@@ -55,6 +57,8 @@ pub struct Config {
     pub s3: S3Settings,
     /// Where the pages are served, and to whom.
     pub server: ServerSettings,
+    /// How mails are sent; `None`: none are.
+    pub mail: Option<MailSettings>,
     /// The datasets, in the file's order.
     pub datasets: Vec<Dataset>,
 }

@@ -37,6 +37,13 @@ impl Default for ServerSettings {
     }
 }
 
+impl ServerSettings {
+    /// Where people reach the pages, without a slash at its end.
+    pub fn origin(&self) -> String {
+        self.url.clone().unwrap_or_else(|| format!("http://{}", self.listen))
+    }
+}
+
 /// Somebody who may sign in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserSettings {
@@ -48,6 +55,8 @@ pub struct UserSettings {
     pub password: Option<PasswordHash>,
     /// By what a token for the API is known: SHA-256 of it, in 64 hexadecimal characters.
     pub token: Option<String>,
+    /// Where mails to them go; none are sent to who has no address.
+    pub email: Option<String>,
 }
 
 /// An argon2id hash in the PHC text form. It tells little, and that is not printed either.
@@ -125,7 +134,9 @@ fn read_user(table: &mut Table<'_>) -> Option<UserSettings> {
         });
         checked(table, &text, digest)
     });
-    Some(UserSettings { name: name?, roles, password, token })
+    let email = table.text("email");
+    let email = email.and_then(|text| checked(table, &text, super::mail::address(&text.value)));
+    Some(UserSettings { name: name?, roles, password, token, email })
 }
 
 /// A name that documents, pages and mails can carry.

@@ -17,6 +17,7 @@
 //! | `trail/<sequence>.json` | [`TrailRecord`](crate::domain::trail::TrailRecord), from 0, each bound to the one before it |
 //! | `rolls/<plan id>/<digest>.json` | [`Roll`](crate::domain::trail::Roll): the audit records that a record of the trail tells of |
 //! | `requests/<digest of the reference>/<sequence>.json` | [`RequestEvent`](crate::domain::register::RequestEvent), from 0 |
+//! | `mails/<plan id>/<occasion>-<recipient>.json` | that a mail was sent |
 //! | `leftovers/<name>.json` | [`Leftover`]; it goes when the bytes it tells of are dealt with |
 //! | `lease.json` | the lease; the only document that changes |
 
@@ -44,6 +45,7 @@ mod examine;
 mod journal;
 mod lease;
 mod leftovers;
+mod mails;
 mod pack;
 mod plans;
 mod progress;
@@ -54,6 +56,7 @@ mod verification;
 pub use error::{LedgerError, LedgerErrorKind};
 pub use lease::{Heartbeat, Holder, Lease, LeaseTerms};
 pub use leftovers::{Leftover, LeftoverObserver};
+pub use mails::Mailed;
 pub use pack::{Pack, PackError, open as open_pack};
 pub use plans::{PlanListing, PlanState, PlanSummary, Rendering};
 pub use requests::{Register, RegisterError};

@@ -176,6 +176,7 @@ mod tests {
             roles: BTreeSet::from([Role::Approver]),
             password: password.and_then(hash_password).and_then(|hash| PasswordHash::parse(&hash)),
             token: token.map(token_digest),
+            email: None,
         };
         let users = [user("ann", Some("right"), None), user("robot", None, Some("t0ken"))];
         (People::new(&users, clock.clone()), clock)

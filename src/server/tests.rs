@@ -67,6 +67,7 @@ async fn world_of(plan: &ErasurePlan) -> World {
         roles: roles.iter().copied().collect::<BTreeSet<_>>(),
         password: hash.clone(),
         token: Some(token_digest(name)),
+        email: None,
     };
     let users: Vec<_> = Role::ALL.iter().map(|role| user(role.as_str(), &[*role])).collect();
     let site = Arc::new(Site {
@@ -749,6 +750,7 @@ async fn what_cannot_be_served_safely_is_not() {
         roles: BTreeSet::from([Role::Viewer]),
         password: None,
         token: Some(token_digest("t")),
+        email: None,
     };
     let settings = |listen: &str| ServerSettings {
         listen: listen.parse().expect("an address"),

@@ -37,8 +37,7 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Answ
         expires_at: plan.expires_at,
         nonce: hex(&nonce),
     };
-    let server = &config.server;
-    let origin = server.url.clone().unwrap_or_else(|| format!("http://{}", server.listen));
+    let origin = config.server.origin();
     let document = documents::Link {
         schema: documents::LINK,
         url: format!("{origin}/decide?link={}", link.sign(&key)),

@@ -28,6 +28,7 @@ mod init;
 mod link;
 mod man;
 mod metastore;
+mod notify;
 mod password;
 mod plan;
 mod plans;
@@ -104,6 +105,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Answer, Failure
         Command::Digest(arguments) => digest::run(context, &arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
+        Command::Notify => notify::run(context).await,
         Command::Link(arguments) => link::run(context, &arguments).await,
         Command::Erase(arguments) => erase::run(context, &arguments).await,
         Command::Verify(arguments) => verify::run(context, &arguments).await,

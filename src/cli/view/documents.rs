@@ -23,6 +23,7 @@ use crate::erase::verify::Verification;
 use crate::index::IndexReport;
 use crate::index::check::CheckReport;
 use crate::index::copy::CopyReport;
+use crate::notify;
 use crate::vacuum::VacuumReport;
 use crate::wire::{Examined, PlanState, TrailReport};
 
@@ -51,6 +52,8 @@ pub(in crate::cli) const ERASE: &str = "lacuna.cli.erase.v1";
 pub(in crate::cli) const VERIFY: &str = "lacuna.cli.verify.v1";
 /// The schema of [`AuditVerified`].
 pub(in crate::cli) const AUDIT_VERIFIED: &str = "lacuna.cli.audit-verify.v1";
+/// The schema of [`Notified`].
+pub(in crate::cli) const NOTIFIED: &str = "lacuna.cli.notify.v1";
 /// The schema of [`Link`].
 pub(in crate::cli) const LINK: &str = "lacuna.cli.link.v1";
 /// The schema of [`AuditKey`].
@@ -71,6 +74,40 @@ pub(in crate::cli) const REQUEST: &str = "lacuna.cli.request.v1";
 pub(in crate::cli) const REQUESTS: &str = "lacuna.cli.requests.v1";
 /// The schema of [`Status`].
 pub(in crate::cli) const STATUS: &str = "lacuna.cli.status.v1";
+
+/// The mails that were sent, and those that were not.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Notified {
+    pub schema: &'static str,
+    pub sent: Vec<Mail>,
+    pub failed: Vec<FailedMail>,
+}
+
+/// A mail.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Mail {
+    pub plan: PlanId,
+    pub occasion: &'static str,
+    /// By name.
+    pub to: String,
+}
+
+/// A mail that was not sent.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct FailedMail {
+    #[serde(flatten)]
+    pub mail: Mail,
+    pub reason: String,
+}
+
+impl Notified {
+    pub fn new(notified: notify::Notified) -> Self {
+        let mail = |it: notify::Sent| Mail { plan: it.plan, occasion: it.occasion, to: it.to };
+        let failed = notified.failed.into_iter();
+        let failed = failed.map(|(it, reason)| FailedMail { mail: mail(it), reason }).collect();
+        Self { schema: NOTIFIED, sent: notified.sent.into_iter().map(mail).collect(), failed }
+    }
+}
 
 /// A link to decide on a plan.
 #[derive(Debug, Serialize)]

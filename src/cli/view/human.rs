@@ -13,8 +13,8 @@ use crate::erase::report::wording::{count, moment, number, plain, reason};
 use crate::wire::PlanState;
 
 use super::documents::{
-    AuditExported, AuditKey, AuditVerified, Digest, Erase, Found, Index, Init, MetastoreCheck,
-    MetastoreCopy, MetastorePrepared, OpenPlan, Status, Vacuum, Verify,
+    AuditExported, AuditKey, AuditVerified, Digest, Erase, FailedMail, Found, Index, Init, Mail,
+    MetastoreCheck, MetastoreCopy, MetastorePrepared, Notified, OpenPlan, Status, Vacuum, Verify,
 };
 use super::progress::human_bytes;
 use super::requests;
@@ -431,6 +431,21 @@ fn rows_of(rows: &RowSet) -> String {
         (_, false) => format!("rows {}", shown.join(", ")),
         (_, true) => format!("rows {}, … ({} in all)", shown.join(", "), number(all)),
     }
+}
+
+pub(in crate::cli) fn notified(document: &Notified) -> String {
+    let mut text = String::new();
+    for Mail { plan, occasion, to } in &document.sent {
+        let _ = writeln!(text, "sent      {} {occasion}: {}", plan.prefix(), plain(to));
+    }
+    for FailedMail { mail: Mail { plan, occasion, to }, reason } in &document.failed {
+        let (plan, to) = (plan.prefix(), plain(to));
+        let _ = writeln!(text, "not sent  {plan} {occasion}: {to}: {reason}");
+    }
+    if text.is_empty() {
+        text.push_str("no mail is due\n");
+    }
+    text
 }
 
 pub(in crate::cli) fn audit_key(document: &AuditKey) -> String {

@@ -12,6 +12,7 @@ const COMMANDS: &[&str] = &[
     "show",
     "approve",
     "reject",
+    "notify",
     "link",
     "erase",
     "verify",

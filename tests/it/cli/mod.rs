@@ -6,6 +6,7 @@ mod doctor;
 mod flow;
 mod help;
 mod init;
+mod mail;
 mod many;
 mod moving;
 mod requests;

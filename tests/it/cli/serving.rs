@@ -35,7 +35,7 @@ impl Served {
     }
 
     /// Sends a request, and answers with the status line, the head and the body.
-    fn ask(&self, request: &str, headers: &[&str], body: &str) -> (u16, String, String) {
+    pub(super) fn ask(&self, request: &str, headers: &[&str], body: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
         let mut text =
             format!("{request} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);

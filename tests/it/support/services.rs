@@ -33,6 +33,16 @@ pub(crate) fn dynamodb() -> String {
     variable("LACUNA_TEST_DYNAMODB_ENDPOINT")
 }
 
+/// The mail server: `smtp://127.0.0.1:2525`.
+pub(crate) fn smtp() -> String {
+    variable("LACUNA_TEST_SMTP")
+}
+
+/// The Maildir with what the mail server took.
+pub(crate) fn mailbox() -> std::path::PathBuf {
+    variable("LACUNA_TEST_MAILBOX").into()
+}
+
 #[expect(clippy::disallowed_methods, reason = "the tests' own configuration")]
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
