@@ -9,6 +9,7 @@ mod init;
 mod mail;
 mod many;
 mod moving;
+mod openapi;
 mod requests;
 mod serving;
 mod usage;

@@ -33,6 +33,11 @@ pub(crate) fn dynamodb() -> String {
     variable("LACUNA_TEST_DYNAMODB_ENDPOINT")
 }
 
+/// The tester of the API.
+pub(crate) fn schemathesis() -> String {
+    variable("LACUNA_SCHEMATHESIS")
+}
+
 /// The mail server: `smtp://127.0.0.1:2525`.
 pub(crate) fn smtp() -> String {
     variable("LACUNA_TEST_SMTP")
