@@ -20,6 +20,7 @@ use crate::domain::row::RowCount;
 use super::execution::Tally;
 use super::verify::{Sample, Verification};
 
+mod html;
 mod text;
 
 /// What the first field of a stored certificate says.

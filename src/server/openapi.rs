@@ -15,6 +15,12 @@ const STORED: [(&str, &str); 3] = [
 /// Those that only the API knows.
 const OWN: &str = include_str!("../../schema/documents/api.v1.json");
 
+/// What stands between braces in a path: its name, what it is, and its pattern.
+const PARAMETERS: [(&str, &str, &str); 2] = [
+    ("plan", "A plan's id, or the first 8 or more characters of it.", "^[0-9a-fA-F]{8,64}$"),
+    ("request", "The id of a request, as the list of requests has it.", "^[0-9a-f]{32}$"),
+];
+
 /// The description.
 pub fn document() -> Value {
     let mut paths = Map::new();
@@ -64,25 +70,17 @@ fn operation(route: &Route, described: Described) -> Value {
         answers["401"] = refused("The caller is not known.");
         answers["403"] = refused("The caller may not do this.");
     }
-    if route.path.contains("{plan}") {
-        operation["parameters"] = json!([{
-            "name": "plan",
-            "in": "path",
-            "required": true,
-            "description": "A plan's id, or the first 8 or more characters of it.",
-            "schema": { "type": "string", "pattern": "^[0-9a-fA-F]{8,64}$" },
-        }]);
-        answers["404"] = refused("There is no such plan, or it has no such document.");
-    }
-    if route.path.contains("{request}") {
-        operation["parameters"] = json!([{
-            "name": "request",
-            "in": "path",
-            "required": true,
-            "description": "The id of a request, as the list of requests has it.",
-            "schema": { "type": "string", "pattern": "^[0-9a-f]{32}$" },
-        }]);
-        answers["404"] = refused("There is no such request.");
+    for (name, description, pattern) in PARAMETERS {
+        if route.path.contains(&format!("{{{name}}}")) {
+            operation["parameters"] = json!([{
+                "name": name,
+                "in": "path",
+                "required": true,
+                "description": description,
+                "schema": { "type": "string", "pattern": pattern },
+            }]);
+            answers["404"] = refused("There is no such thing, or it has no such document.");
+        }
     }
     if let Some(request) = described.request {
         operation["requestBody"] = json!({ "required": true, "content": content(request) });

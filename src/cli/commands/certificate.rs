@@ -43,6 +43,8 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Answ
     let place = tools.ledger.put_certificate(&id, bytes.clone()).await?;
     let rendering = Rendering::Text;
     tools.ledger.put_certificate_rendering(&id, place, rendering, text.clone()).await?;
+    let page = certificate.to_html();
+    tools.ledger.put_certificate_rendering(&id, place, Rendering::Html, page).await?;
     if let Some(key) = key {
         tools.ledger.sign_certificate(&id, place, &bytes, &key).await?;
     }

@@ -3,8 +3,6 @@
 use std::fmt::Write as _;
 
 use crate::domain::journal::{Effort, Outcome};
-use crate::domain::plan::Reason;
-
 use crate::erase::report::wording;
 
 use super::{Certificate, CertifiedObject, Remaining};
@@ -130,32 +128,35 @@ impl Certificate {
 }
 
 fn write_object(text: &mut String, object: &CertifiedObject) -> std::fmt::Result {
-    write!(text, "  {}  {}  ", object.dataset, object.key)?;
-    match &object.outcome {
-        None => writeln!(text, "not dealt with"),
-        Some(Outcome::Drifted) => writeln!(text, "no longer as planned"),
-        Some(Outcome::Gone) => writeln!(text, "gone"),
-        Some(Outcome::Excepted) => writeln!(text, "left out by the approver"),
-        Some(Outcome::Failed { detail }) => writeln!(text, "failed: {detail}"),
-        Some(Outcome::Erased { rewrite, rows, expunged, retained, effort }) => {
-            write!(text, "{rows} rows blanked")?;
-            if let Some(rewrite) = rewrite.as_ref().filter(|it| !it.new.version.is_null()) {
-                write!(
-                    text,
-                    ", version {} in place of {}",
-                    rewrite.new.version, rewrite.old.version
-                )?;
-            }
-            if !expunged.is_empty() {
-                write!(text, ", {} versions deleted", expunged.len())?;
-            }
-            if !retained.is_empty() {
-                write!(text, ", {} versions retained", retained.len())?;
-            }
-            writeln!(text)?;
-            effort.iter().try_for_each(|effort| write_effort(text, effort))
+    writeln!(text, "  {}  {}  {}", object.dataset, object.key, became(object))?;
+    let Some(Outcome::Erased { effort, .. }) = &object.outcome else { return Ok(()) };
+    effort.iter().try_for_each(|effort| write_effort(text, effort))
+}
+
+/// What became of an object, in words.
+pub(super) fn became(object: &CertifiedObject) -> String {
+    let (rewrite, rows, expunged, retained) = match &object.outcome {
+        None => return "not dealt with".to_owned(),
+        Some(Outcome::Drifted) => return "no longer as planned".to_owned(),
+        Some(Outcome::Gone) => return "gone".to_owned(),
+        Some(Outcome::Excepted) => return "left out by the approver".to_owned(),
+        Some(Outcome::Failed { detail }) => return format!("failed: {detail}"),
+        Some(Outcome::Erased { rewrite, rows, expunged, retained, .. }) => {
+            (rewrite, rows, expunged, retained)
         }
+    };
+    let mut words = format!("{rows} rows blanked");
+    if let Some(rewrite) = rewrite.as_ref().filter(|it| !it.new.version.is_null()) {
+        let (new, old) = (&rewrite.new.version, &rewrite.old.version);
+        let _ = write!(words, ", version {new} in place of {old}");
     }
+    if !expunged.is_empty() {
+        let _ = write!(words, ", {} versions deleted", expunged.len());
+    }
+    if !retained.is_empty() {
+        let _ = write!(words, ", {} versions retained", retained.len());
+    }
+    words
 }
 
 fn write_effort(text: &mut String, effort: &Effort) -> std::fmt::Result {
@@ -172,26 +173,5 @@ fn write_remaining(text: &mut String, remaining: &Remaining) -> std::fmt::Result
     if remaining.rows.0 > 0 {
         write!(text, ", {} rows", remaining.rows)?;
     }
-    writeln!(text, ": {}", in_words(&remaining.reason))
-}
-
-fn in_words(reason: &Reason) -> String {
-    match reason {
-        Reason::Unreadable { detail } => format!("cannot be read: {detail}"),
-        Reason::UnreadableRows { count } => format!("{count} of its rows cannot be read"),
-        Reason::Locked { until } => format!("locked until {until}"),
-        Reason::LegalHold => "under a legal hold".to_owned(),
-        Reason::OnHold { basis, until: last } => {
-            format!("on hold for this request ({basis}){}", wording::until(*last))
-        }
-        Reason::Exempt { basis, until: last } => {
-            format!("exempt from this request ({}){}", basis.as_str(), wording::until(*last))
-        }
-        Reason::Archived { storage_class } => format!("archived in {storage_class}"),
-        Reason::Table { format } => format!("part of a {format} table"),
-        Reason::KeptByPolicy => "superseded; the dataset's policy keeps such versions".to_owned(),
-        Reason::OtherDataset => "in a dataset that is not part of the plan".to_owned(),
-        Reason::Denied { detail } => format!("permission is missing: {detail}"),
-        Reason::Unavailable { detail } => format!("the store failed: {detail}"),
-    }
+    writeln!(text, ": {}", wording::reason(&remaining.reason))
 }

@@ -13,7 +13,7 @@ use crate::domain::coverage::Coverage;
 use crate::domain::dataset::Compression;
 use crate::domain::plan::Estimate;
 
-const STYLE: &str = include_str!("style.css");
+pub(in crate::erase) const STYLE: &str = include_str!("style.css");
 
 /// The report as a page.
 pub fn html(report: &PurgeReport) -> String {
@@ -293,7 +293,7 @@ impl fmt::Write for Escape<'_> {
 }
 
 /// What the policy allows as the only style: SHA-256 of the sheet (CSP Level 3, 2.3.1).
-fn style_digest() -> String {
+pub(in crate::erase) fn style_digest() -> String {
     base64(&Sha256::digest(STYLE))
 }
 

@@ -20,6 +20,7 @@ mod text;
 pub mod wording;
 
 pub use html::html;
+pub(in crate::erase) use html::{STYLE, style_digest};
 pub use text::{shown_percent, text};
 
 /// What the first field of a purge report says.

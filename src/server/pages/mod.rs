@@ -32,6 +32,13 @@ enum Show {
     All,
 }
 
+/// What an address says of a list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    show: Show,
+}
+
 /// What an address gives the page to go on to.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]

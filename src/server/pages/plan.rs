@@ -12,6 +12,7 @@ use crate::domain::access::Right;
 use crate::domain::decision::{Decision, Verdict};
 use crate::domain::plan::PlanId;
 use crate::erase::approval::{Decider, decide, exception};
+use crate::erase::certificate::Certificate;
 use crate::erase::report::{PurgeReport, wording};
 use crate::server::guard::{Caller, Fields};
 use crate::server::objects::Query;
@@ -222,12 +223,20 @@ pub(in crate::server) async fn certificate(
     Extension(caller): Extension<Caller>,
     Path(plan): Path<String>,
 ) -> Response {
-    match site.certificate(&plan, Rendering::Text).await {
-        Ok((id, text)) => {
+    let read = async {
+        let (id, bytes) = site.certificate(&plan, Rendering::Json).await?;
+        let certificate = serde_json::from_slice::<Certificate>(&bytes).map_err(|_| {
+            let message =
+                "the certificate cannot be read; `lacuna audit verify` tells what is wrong";
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+        })?;
+        Ok::<_, Refusal>((id, certificate))
+    };
+    match read.await {
+        Ok((id, certificate)) => {
             let body = html! {
-                h1 { "Certificate" }
+                (certificate.body())
                 p { a href=(format!("/plans/{id}")) { "The plan" } }
-                pre.document { (String::from_utf8_lossy(&text)) }
             };
             layout::page(Some(&caller), "Certificate", &body)
         }

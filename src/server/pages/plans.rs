@@ -6,7 +6,6 @@ use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
-use serde::Deserialize;
 
 use crate::erase::report::wording::{moment, number, plain};
 use crate::server::Site;
@@ -14,13 +13,7 @@ use crate::server::guard::Caller;
 use crate::server::refusal::Refusal;
 use crate::wire::{PlanListing, PlanState};
 
-use super::{Show, layout};
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(in crate::server) struct Asked {
-    show: Show,
-}
+use super::{Asked, Show, layout};
 
 pub(in crate::server) async fn all(
     State(site): State<Arc<Site>>,

@@ -9,7 +9,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use jiff::civil::Date;
 use maud::{Markup, html};
-use serde::Deserialize;
 
 use crate::domain::access::Right;
 use crate::domain::dataset::DatasetName;
@@ -24,13 +23,7 @@ use crate::server::refusal::Refusal;
 use crate::server::register::{Listed, Receipt, Request, Requests};
 use crate::wire::PlanListing;
 
-use super::{Show, layout};
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(in crate::server) struct Asked {
-    show: Show,
-}
+use super::{Asked, Show, layout};
 
 pub(in crate::server) async fn all(
     State(site): State<Arc<Site>>,

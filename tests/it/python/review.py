@@ -83,7 +83,7 @@ def main(url, request, name, password, program, lake, folder=None):
         page.reload()
         page.get_by_role("heading", level=1).get_by_text("finished").wait_for()
         page.get_by_role("link", name="The certificate").click()
-        page.get_by_role("heading", name="Certificate").wait_for()
+        page.get_by_role("heading", name="Certificate of erasure").wait_for()
         reader.look("certificate")
         page.get_by_role("link", name="Requests").click()
         reader.look("requests")
