@@ -18,6 +18,7 @@ use crate::domain::request::Mask;
 use crate::domain::row::RowCount;
 
 use super::execution::Tally;
+use super::report::wording::count;
 use super::verify::{Sample, Verification};
 
 mod html;
@@ -284,6 +285,24 @@ impl Certificate {
         }
     }
 
+    /// What happened besides, a line each.
+    fn others(&self) -> Vec<String> {
+        let counts = &self.counts;
+        let lines = [
+            (counts.expunged, "superseded version", "superseded versions", "deleted for good"),
+            (counts.retained, "version", "versions", "that could not be deleted"),
+            (counts.drifted, "object", "objects", "no longer as planned"),
+            (counts.gone, "object", "objects", "that had gone"),
+            (counts.excepted, "object", "objects", "left out by the approver"),
+            (counts.failed, "object", "objects", "that failed"),
+            (counts.left, "object", "objects", "not dealt with"),
+        ];
+        let lines = lines.into_iter().filter(|(number, ..)| *number > 0);
+        lines
+            .map(|(number, one, many, what)| format!("{} {what}", count(number, one, many)))
+            .collect()
+    }
+
     /// The bytes that are stored: indented JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self)
@@ -411,28 +430,39 @@ fn open_matters(
     remaining: &[Remaining],
 ) -> Vec<String> {
     let mut open = Vec::new();
-    let mut tell = |count: usize, what: &str| {
-        if count > 0 {
-            open.push(format!("{count} {what}"));
+    let mut tell = |number: usize, one: &str, many: &str| {
+        if number > 0 {
+            open.push(count(number as u64, one, many));
         }
     };
-    let count =
+    let those =
         |is: fn(&Option<Outcome>) -> bool| objects.iter().filter(|it| is(&it.outcome)).count();
-    tell(count(Option::is_none), "objects were not dealt with yet");
     tell(
-        count(|outcome| matches!(outcome, Some(Outcome::Failed { .. }))),
+        those(Option::is_none),
+        "object was not dealt with yet",
+        "objects were not dealt with yet",
+    );
+    tell(
+        those(|outcome| matches!(outcome, Some(Outcome::Failed { .. }))),
+        "object could not be rewritten",
         "objects could not be rewritten",
     );
     tell(
-        count(|outcome| matches!(outcome, Some(Outcome::Drifted))),
+        those(|outcome| matches!(outcome, Some(Outcome::Drifted))),
+        "object was no longer as planned and needs another plan",
         "objects were no longer as planned and need another plan",
     );
     tell(
-        count(|outcome| matches!(outcome, Some(Outcome::Excepted))),
+        those(|outcome| matches!(outcome, Some(Outcome::Excepted))),
+        "object was left out by the approver",
         "objects were left out by the approver",
     );
     let unreached = remaining.iter().filter(|it| !is_retained_copy(&it.reason)).count();
-    tell(unreached, "objects or versions could not be reached");
+    tell(
+        unreached,
+        "object or version could not be reached",
+        "objects or versions could not be reached",
+    );
     open.extend(evidence.plan.coverage.iter().filter_map(coverage_gap));
     if !matches!(evidence.decision.verdict, Verdict::Approved { .. }) {
         open.push("the last decision on the plan is no approval".to_owned());
@@ -464,12 +494,14 @@ fn open_verification(verification: Option<&Verification>, remaining: &[Remaining
     };
     let met = verification.unexpected().filter(|met| !is_named(&met.object)).count();
     if met > 0 {
-        open.push(format!("verification met rows of the subjects in {met} object versions"));
+        let versions = count(met as u64, "object version", "object versions");
+        open.push(format!("verification met rows of the subjects in {versions}"));
     }
     let is_unread = |it: &&super::verify::Unread| !it.object.as_ref().is_some_and(&is_named);
     let unread = verification.unreadable.iter().filter(is_unread).count();
     if unread > 0 {
-        open.push(format!("verification could not read {unread} object versions"));
+        let versions = count(unread as u64, "object version", "object versions");
+        open.push(format!("verification could not read {versions}"));
     }
     if verification.is_interrupted {
         open.push("verification was stopped before its end".to_owned());

@@ -74,22 +74,11 @@ impl Certificate {
     }
 
     fn result(&self) -> Markup {
-        let counts = &self.counts;
-        let lines = [
-            (counts.expunged, "superseded versions deleted for good"),
-            (counts.retained, "versions could not be deleted"),
-            (counts.drifted, "objects were no longer as planned"),
-            (counts.gone, "objects were gone"),
-            (counts.excepted, "objects were left out by the approver"),
-            (counts.failed, "objects failed"),
-            (counts.left, "objects were not dealt with"),
-        ];
+        let lines = self.others();
         html! {
-            @if lines.iter().any(|(count, _)| *count > 0) {
+            @if !lines.is_empty() {
                 h2 { "Result" }
-                ul.plain { @for (count, what) in lines.iter().filter(|(count, _)| *count > 0) {
-                    li { (number(*count)) " " (what) }
-                } }
+                ul.plain { @for line in &lines { li { (line) } } }
             }
         }
     }

@@ -81,21 +81,14 @@ impl Certificate {
     fn write_counts(&self, text: &mut String) -> std::fmt::Result {
         let counts = &self.counts;
         writeln!(text, "\nResult")?;
-        writeln!(text, "  {} rows blanked in {} objects", counts.rows, counts.erased)?;
-        writeln!(text, "  {} superseded versions deleted for good", counts.expunged)?;
+        let rows = wording::count(counts.rows.0, "row", "rows");
+        let objects = wording::count(counts.erased, "object", "objects");
+        writeln!(text, "  {rows} blanked in {objects}")?;
         if let Some(effort) = counts.effort() {
             writeln!(text, "  {effort}")?;
         }
-        let others = [
-            (counts.retained, "versions could not be deleted"),
-            (counts.drifted, "objects were no longer as planned"),
-            (counts.gone, "objects were gone"),
-            (counts.excepted, "objects were left out by the approver"),
-            (counts.failed, "objects failed"),
-            (counts.left, "objects were not dealt with"),
-        ];
-        for (count, what) in others.iter().filter(|(count, _)| *count > 0) {
-            writeln!(text, "  {count} {what}")?;
+        for line in self.others() {
+            writeln!(text, "  {line}")?;
         }
         Ok(())
     }
@@ -145,7 +138,7 @@ pub(super) fn became(object: &CertifiedObject) -> String {
             (rewrite, rows, expunged, retained)
         }
     };
-    let mut words = format!("{rows} rows blanked");
+    let mut words = format!("{} blanked", wording::count(rows.0, "row", "rows"));
     if let Some(rewrite) = rewrite.as_ref().filter(|it| !it.new.version.is_null()) {
         let (new, old) = (&rewrite.new.version, &rewrite.old.version);
         let _ = write!(words, ", version {new} in place of {old}");
