@@ -33,8 +33,8 @@ impl Ledger {
     /// # Errors
     ///
     /// [`LedgerErrorKind::Lake`] where the store fails: what the record was to tell of is stored all the
-    /// same, and the next record on the topic tells of it. [`LedgerErrorKind::Tampered`] where the last
-    /// record cannot be read.
+    /// same, and the next record on the topic tells of it. A last record that cannot be read is followed like
+    /// any other: a verification tells of it, and nothing waits for its repair.
     pub async fn seal(
         &self,
         topic: &TrailTopic,
@@ -48,7 +48,7 @@ impl Ledger {
         };
         loop {
             let last = self.last_record().await?;
-            if let Some((head, record)) = &last
+            if let Some((head, Some(record))) = &last
                 && (&record.topic, record.action) == (topic, action)
                 && record.documents == documents
             {
@@ -114,41 +114,25 @@ impl Ledger {
             .await
     }
 
-    /// The record at the end of the trail, and that end; `None` where there is no record.
-    async fn last_record(&self) -> Result<Option<(TrailHead, TrailRecord)>, LedgerError> {
+    /// The end of the trail, and its record where that can be read; `None` where there is no record.
+    async fn last_record(&self) -> Result<Option<(TrailHead, Option<TrailRecord>)>, LedgerError> {
         let end = self.trail_end().await?;
         let Some(sequence) = end.checked_sub(1) else { return Ok(None) };
-        match self.record_at(sequence).await? {
-            Some((bytes, record)) => {
-                Ok(Some((TrailHead { sequence, digest: digest(&bytes) }, record)))
-            }
-            None => Err(LedgerError::tampered(&self.key(&name(sequence)), "was there and is gone")),
-        }
+        let name = name(sequence);
+        let Some((_, bytes)) = self.read(&name).await? else {
+            return Err(LedgerError::tampered(&self.key(&name), "was there and is gone"));
+        };
+        let head = TrailHead { sequence, digest: digest(&bytes) };
+        Ok(Some((head, self.parse(&name, &bytes).ok())))
     }
 
     /// The end of the trail; `None` where there is no record.
     ///
     /// # Errors
     ///
-    /// [`LedgerErrorKind::Lake`] where the store fails, [`LedgerErrorKind::Tampered`] where the last record
-    /// cannot be read.
+    /// [`LedgerErrorKind::Lake`] where the store fails.
     pub async fn trail_head(&self) -> Result<Option<TrailHead>, LedgerError> {
         Ok(self.last_record().await?.map(|(head, _)| head))
-    }
-
-    /// The record in this place, with its stored bytes; `None` where there is none.
-    pub(super) async fn record_at(
-        &self,
-        sequence: u64,
-    ) -> Result<Option<(Bytes, TrailRecord)>, LedgerError> {
-        let name = name(sequence);
-        match self.read(&name).await? {
-            Some((_, bytes)) => {
-                let record = self.parse(&name, &bytes)?;
-                Ok(Some((bytes, record)))
-            }
-            None => Ok(None),
-        }
     }
 
     /// How many records there are. Looks ahead from what is known in steps that double, and then halves

@@ -264,6 +264,20 @@ async fn the_next_record_tells_of_what_a_killed_run_left() {
     assert!(verified(&world).await.is_sound());
 }
 
+/// A damaged end of the trail stops nobody: what is done goes on and is recorded, and the damage is told.
+#[tokio::test]
+async fn a_damaged_record_is_told_and_stops_nothing() {
+    let world = world();
+    let id = whole_story(&world, "R-1").await;
+    let last = name(verified(&world).await.head.expect("an end").sequence);
+    world.overwrite(&last, "{");
+    let other = world.ledger.put_plan(&plan("R-2")).await.expect("stored");
+    let head = world.ledger.seal(&about(other), TrailAction::Planned).await.expect("sealed");
+    assert_eq!(head.sequence, 4);
+    world.ledger.seal(&about(id), TrailAction::Executed).await.expect("sealed");
+    assert_eq!(named(&verified(&world).await), [last]);
+}
+
 /// Many that write at once make one trail, and the same said twice in a row is said once.
 #[tokio::test]
 async fn many_at_once_make_one_trail() {
