@@ -10,7 +10,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerErrorKind::Lake`](super::LedgerErrorKind::Lake) where the store fails.
+    /// [`LedgerErrorKind::Lake`] where the store fails.
     pub async fn decide(&self, decision: &Decision) -> Result<u32, LedgerError> {
         let folder = folder(&decision.plan);
         let names = self.names(&folder).await?;
@@ -50,7 +50,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerErrorKind::Tampered`](super::LedgerErrorKind::Tampered) where one is damaged, is about
+    /// [`LedgerErrorKind::Tampered`] where one is damaged, is about
     /// another plan, or is missing between others.
     pub async fn decisions(&self, id: &PlanId) -> Result<Vec<Decision>, LedgerError> {
         let folder = folder(id);

@@ -90,7 +90,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerErrorKind::Lake`] where the store fails. What is wrong with the documents is no error but a
+    /// [`LedgerErrorKind::Lake`](super::LedgerErrorKind::Lake) where the store fails. What is wrong with the documents is no error but a
     /// finding.
     pub async fn verify_trail(&self, against: &TrailCheck) -> Result<TrailReport, LedgerError> {
         let mut report = TrailReport::default();

@@ -1,6 +1,6 @@
 //! The privacy officer's side: pages to review and decide on plans, and the same as an API.
 //!
-//! Pages are made on the server and work without a script. Every route stands in one table ([`routes`])
+//! Pages are made on the server and work without a script. Every route stands in one table (`routes`)
 //! with what it takes, so that who may do what is seen in one place, and the API's description is made
 //! from it. Nothing here touches the lake: pages read and write documents of the ledger, as the command
 //! line does, and by the same functions.
