@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Timestamp;
 use crate::domain::coverage::Coverage;
 use crate::domain::dataset::DatasetName;
+use crate::domain::deadline::day_of;
 use crate::domain::decision::{Decision, Verdict};
 use crate::domain::journal::{Note, Outcome, Step};
 use crate::domain::object::{ObjectKey, ObjectVersion};
 use crate::domain::plan::{ErasurePlan, OutOfReach, PlanId, PlannedChange, Reason};
+use crate::domain::register::RegisteredRequest;
 use crate::domain::request::Mask;
 use crate::domain::row::RowCount;
 
@@ -240,6 +242,8 @@ pub struct Evidence<'a> {
     pub notes: &'a BTreeMap<u32, Note>,
     /// The verification, where there was one.
     pub verification: Option<&'a Verification>,
+    /// What the register has of the request now; `None` where it was never registered.
+    pub request: Option<&'a RegisteredRequest>,
     /// Where each dataset lies.
     pub locations: &'a BTreeMap<DatasetName, String>,
     /// When the certificate is made.
@@ -406,13 +410,15 @@ fn rows_in(planned: &PlannedChange, object: &ObjectVersion) -> RowCount {
 
 /// Whether a copy may remain without the erasure being incomplete: the law or a policy keeps it, and
 /// it is named.
-fn is_retained_copy(reason: &Reason) -> bool {
-    match reason {
-        Reason::Locked { .. }
-        | Reason::LegalHold
-        | Reason::OnHold { .. }
-        | Reason::Exempt { .. }
-        | Reason::KeptByPolicy => true,
+///
+/// A hold or an exemption that the plan found has to stand on the day of the certificate: what was released
+/// since is to be planned anew.
+fn is_retained_copy(remaining: &Remaining, evidence: &Evidence<'_>) -> bool {
+    match &remaining.reason {
+        Reason::OnHold { .. } | Reason::Exempt { .. } => evidence.request.is_some_and(|request| {
+            request.restraint(&remaining.dataset, day_of(evidence.issued_at)).is_some()
+        }),
+        Reason::Locked { .. } | Reason::LegalHold | Reason::KeptByPolicy => true,
         Reason::Unreadable { .. }
         | Reason::UnreadableRows { .. }
         | Reason::Archived { .. }
@@ -457,9 +463,17 @@ fn open_matters(
         "object was left out by the approver",
         "objects were left out by the approver",
     );
-    let unreached = remaining.iter().filter(|it| !is_retained_copy(&it.reason)).count();
+    let is_lifted =
+        |it: &&Remaining| matches!(it.reason, Reason::OnHold { .. } | Reason::Exempt { .. });
+    let (lifted, unreached): (Vec<&Remaining>, Vec<&Remaining>) =
+        remaining.iter().filter(|it| !is_retained_copy(it, evidence)).partition(is_lifted);
     tell(
-        unreached,
+        lifted.len(),
+        "object or version is no longer on hold or exempt and needs another plan",
+        "objects or versions are no longer on hold or exempt and need another plan",
+    );
+    tell(
+        unreached.len(),
         "object or version could not be reached",
         "objects or versions could not be reached",
     );

@@ -53,7 +53,7 @@ pub enum Obstacle {
 /// # Errors
 ///
 /// [`LedgerError`] where that cannot be read: what may be on hold is not erased.
-pub(super) async fn registered(
+pub async fn registered(
     ledger: &Ledger,
     reference: &str,
 ) -> Result<Option<RegisteredRequest>, LedgerError> {

@@ -9,7 +9,7 @@ use crate::domain::Timestamp;
 use crate::domain::identifier::hex;
 use crate::domain::plan::PlanId;
 
-use super::{Ledger, LedgerError, to_bytes};
+use super::{Ledger, LedgerError, LedgerErrorKind, to_bytes};
 
 const MAIL_SCHEMA: &str = "lacuna.mail.v1";
 
@@ -51,7 +51,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerErrorKind::Lake`](super::LedgerErrorKind::Lake) where the store fails.
+    /// [`LedgerErrorKind::Lake`] where the store fails.
     pub async fn mailed(&self) -> Result<Mailed, LedgerError> {
         Ok(Mailed(self.names(FOLDER).await?.into_iter().collect()))
     }
@@ -60,8 +60,8 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerErrorKind::Lake`](super::LedgerErrorKind::Lake) where the store fails;
-    /// [`LedgerErrorKind::Conflict`](super::LedgerErrorKind::Conflict) where somebody else sent the same.
+    /// [`LedgerErrorKind::Lake`] where the store fails. That somebody else sent
+    /// the same at the same time is none.
     pub async fn note_mail(
         &self,
         plan: &PlanId,
@@ -75,14 +75,17 @@ impl Ledger {
             to: to.to_owned(),
             sent_at: self.clock.now(),
         };
-        self.create(&name(plan, occasion, to), to_bytes(&note)).await.map(|_| ())
+        match self.create(&name(plan, occasion, to), to_bytes(&note)).await {
+            Err(error) if *error.kind() != LedgerErrorKind::Conflict => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a run of the plan came to its end with something left to do, or something done.
     ///
     /// # Errors
     ///
-    /// [`LedgerErrorKind::Lake`](super::LedgerErrorKind::Lake) where the store fails.
+    /// [`LedgerErrorKind::Lake`] where the store fails.
     pub async fn has_run(&self, id: &PlanId) -> Result<bool, LedgerError> {
         self.has_any(&format!("{}{id}/", super::trail::ROLLS)).await
     }

@@ -9,6 +9,7 @@ use crate::cli::view::Answer;
 use crate::domain::dataset::DatasetName;
 use crate::domain::trail::{TrailAction, TrailTopic};
 use crate::erase::certificate::{Certificate, Evidence, Grade};
+use crate::erase::restraint::registered;
 use crate::erase::verify::verify_plan;
 use crate::wire::Rendering;
 
@@ -29,12 +30,14 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Answ
     let verification = verify_plan(&tools, &plan, &options).await?;
     let locations: BTreeMap<DatasetName, String> =
         config.datasets.iter().map(|it| (it.name.clone(), it.location.to_string())).collect();
+    let request = registered(&tools.ledger, &plan.request).await?;
     let certificate = Certificate::of(&Evidence {
         id,
         plan: &plan,
         decision: &decision,
         notes: &tools.ledger.notes(&id).await?,
         verification: Some(&verification),
+        request: request.as_ref(),
         locations: &locations,
         issued_at: context.clock.now(),
     });

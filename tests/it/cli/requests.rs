@@ -326,6 +326,13 @@ fn what_is_on_hold_is_not_erased() {
     assert_eq!(certificate["grade"], "complete_with_retained_copies", "{certificate:#}");
     assert_eq!(certificate["remaining"][0]["reason"]["until"], "2999-12-31", "{certificate:#}");
     assert_eq!(run(path, &["audit", "verify"]).code, 0);
+    // What is released is no longer kept by law: the same evidence is partial, and says what to do.
+    ok(path, "release R-1 --hold 1 --by bob");
+    let partial = run(path, &["certificate", id, "--json"]);
+    let certificate = document(&partial, "certificate");
+    assert_eq!((partial.code, &certificate["grade"]), (3, &"partial".into()), "{certificate:#}");
+    let open = certificate["open"].to_string();
+    assert!(open.contains("no longer on hold or exempt and needs another plan"), "{open}");
 }
 
 /// The page of the register shows commands that run, one after the other.

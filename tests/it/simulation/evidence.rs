@@ -33,6 +33,7 @@ async fn certificate(
         decision: &decision,
         notes: &notes,
         verification,
+        request: None,
         locations: &locations,
         issued_at: world.clock.now(),
     })
