@@ -164,13 +164,16 @@ impl<'a> Column<'a> {
         wanted: Option<&Runs>,
         meetings: &mut Vec<Meeting>,
     ) -> Result<(), FormatError> {
+        // Whether the rows up to this one are wanted.
+        let (mut is_wanted, mut until) = (true, if wanted.is_none() { u64::MAX } else { 0 });
         while let Some(entry) = self.entries.peek()? {
             if entry.row >= end {
                 return Ok(());
             }
-            if let Some(value) = entry.value
-                && wanted.is_none_or(|wanted| wanted.contains(entry.row))
-            {
+            if let Some(wanted) = wanted.filter(|_| entry.row >= until) {
+                (is_wanted, until) = wanted.stretch(entry.row);
+            }
+            if let Some(value) = entry.value.filter(|_| is_wanted) {
                 self.digest(entry, value, meetings);
             }
             self.entries.advance(entry);

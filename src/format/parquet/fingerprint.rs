@@ -1,12 +1,17 @@
 //! What the rows of a file hold, as one digest. Columns are stored apart, so that each has a digest
 //! of its own over its entries, and the file's is that of the columns' in the schema's order. How
-//! rows are cut into row groups and pages does not count, nor how they are encoded. Of a part of a file,
-//! hashes of the values are digested, of which each is made once where a dictionary repeats it.
+//! rows are cut into row groups and pages does not count, nor how they are encoded.
+//!
+//! Of a part of a file, hashes of the values are digested, of which each is made once where a dictionary
+//! repeats it, and all of it by XXH3 of 128 bits: two readings of the same rows are compared, which a
+//! fault may make different and nobody an interest in equal ones. SHA-256 took a third of an erasure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
+use twox_hash::XxHash3_128;
 
+use super::abreast::abreast;
 use super::find::blank_rows;
 use super::footer::Footer;
 use super::hashed::{HashedBatch, HashedEntries};
@@ -38,16 +43,47 @@ pub(super) fn fingerprint(
         Extent::Whole => None,
         Extent::Stretches(stretches) => Some(rows_within(&footer, stretches)?),
     };
+    let parts = Parts { source, footer: &footer, left_out: &left_out, within: within.as_ref() };
+    let digests = abreast(footer.leaves.len(), |at| {
+        let leaf = &footer.leaves[at];
+        let level = except.action().and_then(|action| level(leaf, &footer.leaves, action));
+        parts.digest(at, ColumnDigest::new(leaf, level))
+    })?;
     let mut file = Sha256::new();
     let mut unerased = BTreeSet::new();
-    for (at, leaf) in footer.leaves.iter().enumerate() {
-        let level = except.action().and_then(|action| level(leaf, &footer.leaves, action));
-        let mut column = ColumnDigest::new(leaf, level);
-        for (number, (group, left_out)) in footer.groups.iter().zip(&left_out).enumerate() {
-            let chunk = footer.column_chunk(source, group, at);
-            match &within {
+    for (digest, rows) in digests {
+        file.update(digest);
+        unerased.extend(rows);
+    }
+    let unerased = RowCount(unerased.len() as u64);
+    Ok(Fingerprint { rows: footer.row_count(), digest: file.finalize().into(), unerased })
+}
+
+/// What of a file is read.
+struct Parts<'a> {
+    source: &'a dyn Source,
+    footer: &'a Footer,
+    /// The rows that do not count, by row group.
+    left_out: &'a [Runs],
+    /// The rows that are read; all where there are none.
+    within: Option<&'a Within>,
+}
+
+impl Parts<'_> {
+    /// The digest of a column, and the rows of the file that nobody erased.
+    fn digest(
+        &self,
+        at: usize,
+        mut column: ColumnDigest<'_>,
+    ) -> Result<([u8; 32], Vec<u64>), FormatError> {
+        let leaf = &self.footer.leaves[at];
+        let mut unerased = Vec::new();
+        for (number, (group, left_out)) in self.footer.groups.iter().zip(self.left_out).enumerate()
+        {
+            let chunk = self.footer.column_chunk(self.source, group, at);
+            match self.within {
                 None => {
-                    let entries = Entries::new(source, leaf, chunk.chunk)?;
+                    let entries = Entries::new(self.source, leaf, chunk.chunk)?;
                     column.add(entries, chunk.rows, left_out)?;
                 }
                 Some(within) => {
@@ -62,10 +98,8 @@ pub(super) fn fingerprint(
             }
             unerased.extend(column.unerased.drain(..).map(|row| group.rows.start + row));
         }
-        file.update(column.finish());
+        Ok((column.finish(), unerased))
     }
-    let unerased = RowCount(unerased.len() as u64);
-    Ok(Fingerprint { rows: footer.row_count(), digest: file.finalize().into(), unerased })
 }
 
 /// Rows by leaf and row group, counted from each group's first.
@@ -123,10 +157,27 @@ struct Here<'a> {
     start: u64,
     rows: &'a Runs,
     left_out: &'a Runs,
-    /// The row that was begun last, from the chunk's first, and what it is.
+    /// The row that was begun last, from the chunk's first, and what it is …
     row: u64,
     is_left_out: bool,
     counts: bool,
+    /// … as are those after it, up to this one.
+    until: u64,
+}
+
+impl Here<'_> {
+    /// Goes on to a row, which is higher than the one before.
+    fn begin(&mut self, row: u64) {
+        self.row = row;
+        if row < self.until {
+            return;
+        }
+        let (is_left_out, one) = self.left_out.stretch(row);
+        let (is_wanted, two) = self.rows.stretch(row);
+        self.is_left_out = is_left_out;
+        self.counts = is_wanted && !is_left_out;
+        self.until = one.min(two);
+    }
 }
 
 /// What the entries of a column hold.
@@ -134,6 +185,8 @@ pub(super) struct ColumnDigest<'a> {
     leaf: &'a Leaf,
     hasher: Sha256,
     gathered: Vec<u8>,
+    /// The hashes of values of a part.
+    marks: XxHash3_128,
     /// Rows of earlier row groups that count.
     counted: u64,
     /// Below which levels rows that are left out have to be empty, and those that are not.
@@ -147,7 +200,7 @@ pub(super) struct ColumnDigest<'a> {
 /// Rows and levels of some entries, told in runs of equal ones: there are fewer of them than values.
 #[derive(Default)]
 struct Structure {
-    hasher: Sha256,
+    hasher: XxHash3_128,
     /// The levels of the run, and how many entries it has.
     run: (i16, i16),
     count: u64,
@@ -196,13 +249,13 @@ impl Structure {
         told[..2].copy_from_slice(&definition.to_le_bytes());
         told[2..4].copy_from_slice(&repetition.to_le_bytes());
         told[4..].copy_from_slice(&number.to_le_bytes());
-        self.hasher.update(told);
+        self.hasher.write(&told);
     }
 
     /// The digest, if there was an entry.
-    fn finish(mut self) -> Option<[u8; 32]> {
+    fn finish(mut self) -> Option<u128> {
         self.end_run();
-        self.next.map(|_| self.hasher.finalize().into())
+        self.next.map(|_| self.hasher.finish_128())
     }
 }
 
@@ -217,8 +270,9 @@ impl<'a> ColumnDigest<'a> {
         }
         gathered.extend(format!("{:?}", leaf.descriptor.physical_type()).into_bytes());
         let hasher = Sha256::new();
-        let (unerased, structure) = (Vec::new(), Structure::default());
-        Self { leaf, hasher, gathered, counted: 0, erased, unerased, structure, lost: None }
+        let (marks, structure) = (XxHash3_128::new(), Structure::default());
+        let (counted, unerased, lost) = (0, Vec::new(), None);
+        Self { leaf, hasher, gathered, marks, counted, erased, unerased, structure, lost }
     }
 
     /// The same, which also notes the values of rows that are left out.
@@ -272,7 +326,8 @@ impl<'a> ColumnDigest<'a> {
         left_out: &Runs,
     ) -> Result<(), FormatError> {
         let is_flat = self.leaf.descriptor.max_rep_level() == 0;
-        let mut here = Here { start, rows, left_out, row: 0, is_left_out: false, counts: false };
+        let (is_left_out, counts) = (false, false);
+        let mut here = Here { start, rows, left_out, row: 0, is_left_out, counts, until: 0 };
         while let Some((batch, counter)) = entries.next()? {
             match is_flat {
                 true => self.add_flat(&batch, counter, &here),
@@ -317,7 +372,7 @@ impl<'a> ColumnDigest<'a> {
                     next += count;
                 }
                 if is_wanted {
-                    self.hasher.update(batch.hashes[from..value].as_flattened());
+                    self.marks.write(batch.hashes[from..value].as_flattened());
                 }
             }
         }
@@ -335,15 +390,13 @@ impl<'a> ColumnDigest<'a> {
         let (mut from, mut value) = (0, 0);
         for (&definition, &repetition) in batch.definitions.iter().zip(batch.repetitions) {
             if repetition == 0 {
-                here.row = counter.begin();
-                here.is_left_out = here.left_out.contains(here.row);
-                here.counts = !here.is_left_out && here.rows.contains(here.row);
+                here.begin(counter.begin());
             }
             let has_value = definition == max;
             if here.counts {
                 self.structure.take((definition, repetition), here.start + here.row);
             } else {
-                self.hasher.update(batch.hashes[from..value].as_flattened());
+                self.marks.write(batch.hashes[from..value].as_flattened());
                 from = value + usize::from(has_value);
             }
             if here.is_left_out {
@@ -353,7 +406,7 @@ impl<'a> ColumnDigest<'a> {
             }
             value += usize::from(has_value);
         }
-        self.hasher.update(batch.hashes[from..value].as_flattened());
+        self.marks.write(batch.hashes[from..value].as_flattened());
     }
 
     /// Looks at an entry of a row that is left out.
@@ -407,7 +460,8 @@ impl<'a> ColumnDigest<'a> {
     pub(super) fn finish(mut self) -> [u8; 32] {
         self.hasher.update(&self.gathered);
         if let Some(structure) = self.structure.finish() {
-            self.hasher.update(structure);
+            self.hasher.update(structure.to_le_bytes());
+            self.hasher.update(self.marks.finish_128().to_le_bytes());
         }
         self.hasher.finalize().into()
     }

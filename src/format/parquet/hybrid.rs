@@ -223,7 +223,10 @@ fn kernel(width: usize) -> Kernel {
 const SHORTEST_RUN: usize = 8;
 
 /// Appends numbers of `width` bits, at most 32, as [`Hybrid`] reads them.
-pub(super) fn write(numbers: &[u32], width: usize, bytes: &mut Vec<u8>) {
+pub(super) fn write<N>(numbers: &[N], width: usize, bytes: &mut Vec<u8>)
+where
+    N: Copy + PartialEq + Into<u32>,
+{
     let (mut at, mut unwritten) = (0, 0);
     while let Some(&number) = numbers.get(at) {
         let run = numbers[at..].iter().take_while(|&&other| other == number).count();
@@ -233,7 +236,7 @@ pub(super) fn write(numbers: &[u32], width: usize, bytes: &mut Vec<u8>) {
         if is_tail || run >= missing + SHORTEST_RUN {
             write_packed(&numbers[unwritten..at + missing], width, bytes);
             write_header(((run - missing) as u64) << 1, bytes);
-            bytes.extend_from_slice(&number.to_le_bytes()[..width.div_ceil(8)]);
+            bytes.extend_from_slice(&number.into().to_le_bytes()[..width.div_ceil(8)]);
             unwritten = at + run;
         }
         at += run;
@@ -241,26 +244,25 @@ pub(super) fn write(numbers: &[u32], width: usize, bytes: &mut Vec<u8>) {
     write_packed(&numbers[unwritten..], width, bytes);
 }
 
-fn write_packed(numbers: &[u32], width: usize, bytes: &mut Vec<u8>) {
+fn write_packed<N: Copy + Into<u32>>(numbers: &[N], width: usize, bytes: &mut Vec<u8>) {
     if numbers.is_empty() {
         return;
     }
     let groups = numbers.len().div_ceil(8);
     write_header((groups as u64) << 1 | 1, bytes);
     let end = bytes.len() + groups * width;
+    bytes.reserve(groups * width + 8);
     let (mut word, mut bits) = (0_u64, 0);
     for &number in numbers {
-        word |= u64::from(number) << bits;
+        word |= u64::from(number.into()) << bits;
         bits += width;
-        while bits >= 8 {
-            bytes.push(word as u8);
-            word >>= 8;
-            bits -= 8;
+        if bits >= 32 {
+            bytes.extend_from_slice(&(word as u32).to_le_bytes());
+            word >>= 32;
+            bits -= 32;
         }
     }
-    if bits > 0 {
-        bytes.push(word as u8);
-    }
+    bytes.extend_from_slice(&word.to_le_bytes()[..bits.div_ceil(8)]);
     bytes.resize(end, 0);
 }
 

@@ -16,11 +16,14 @@ const RLE: i64 = 3;
 /// A page that announces more entries is left alone: a run of many takes no room as it is stored.
 pub(super) const MOST_ENTRIES: usize = 1 << 26;
 
+/// How many levels are looked at together.
+const BLOCK: usize = 1024;
+
 /// The levels of a page: none of a kind of which the schema has none.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Levels {
-    pub(super) repetitions: Vec<u32>,
-    pub(super) definitions: Vec<u32>,
+    pub(super) repetitions: Vec<u16>,
+    pub(super) definitions: Vec<u16>,
 }
 
 /// Where the levels of a page stand in its plain bytes.
@@ -89,7 +92,7 @@ impl Layout {
     /// # Errors
     ///
     /// [`FormatError::Unreadable`] where there are fewer, or such as the schema does not have.
-    pub(super) fn repetitions(&self, plain: &[u8], entries: u64) -> Result<Vec<u32>, FormatError> {
+    pub(super) fn repetitions(&self, plain: &[u8], entries: u64) -> Result<Vec<u16>, FormatError> {
         self.repetitions.read(plain, entries)
     }
 
@@ -115,8 +118,11 @@ impl Layout {
         if definitions.max == 0 {
             return usize::try_from(entries).map_err(|_| malformed());
         }
-        let levels = definitions.read(plain, entries)?;
-        Ok(levels.into_iter().filter(|&level| level == definitions.max).count())
+        let mut present = 0;
+        definitions.blocks(plain, entries, |levels| {
+            present += levels.iter().filter(|&&level| level == definitions.max).count();
+        })?;
+        Ok(present)
     }
 
     /// Appends the levels in the encodings that those before had, and tells how many bytes each kind
@@ -129,29 +135,53 @@ impl Layout {
 }
 
 impl Part {
-    fn read(&self, plain: &[u8], entries: u64) -> Result<Vec<u32>, FormatError> {
-        if self.max == 0 {
-            return Ok(Vec::new());
+    fn read(&self, plain: &[u8], entries: u64) -> Result<Vec<u16>, FormatError> {
+        let mut all = Vec::new();
+        if self.max > 0 {
+            // The schema's levels have 16 bits, and none is higher.
+            self.blocks(plain, entries, |levels| all.extend(levels.iter().map(|&it| it as u16)))?;
         }
+        Ok(all)
+    }
+
+    /// Shows so many levels, some at a time.
+    fn blocks(
+        &self,
+        plain: &[u8],
+        entries: u64,
+        mut see: impl FnMut(&[u32]),
+    ) -> Result<(), FormatError> {
         let count = usize::try_from(entries).map_err(|_| malformed())?;
         if count > MOST_ENTRIES {
             return Err(FormatError::unreadable("a page announces more than 2^26 entries"));
         }
-        let mut levels = vec![0; count];
+        let mut checked = |levels: &[u32]| {
+            if levels.iter().any(|&level| level > self.max) {
+                return Err(FormatError::unreadable(
+                    "a column has levels that its schema does not have",
+                ));
+            }
+            see(levels);
+            Ok(())
+        };
         if self.is_old {
+            let mut levels = vec![0; count];
             unpack_old(&plain[self.range.clone()], self.width, &mut levels);
-        } else {
-            Hybrid::new(self.range.clone(), self.width)?.fill(plain, &mut levels)?;
+            return checked(&levels);
         }
-        if levels.iter().any(|&level| level > self.max) {
-            return Err(FormatError::unreadable(
-                "a column has levels that its schema does not have",
-            ));
+        let mut packed = Hybrid::new(self.range.clone(), self.width)?;
+        let mut block = [0; BLOCK];
+        let mut left = count;
+        while left > 0 {
+            let levels = &mut block[..left.min(BLOCK)];
+            packed.fill(plain, levels)?;
+            checked(levels)?;
+            left -= levels.len();
         }
-        Ok(levels)
+        Ok(())
     }
 
-    fn write(&self, levels: &[u32], second: bool, bytes: &mut Vec<u8>) -> usize {
+    fn write(&self, levels: &[u16], second: bool, bytes: &mut Vec<u8>) -> usize {
         if self.max == 0 {
             return 0;
         }
@@ -182,7 +212,7 @@ fn unpack_old(bytes: &[u8], width: usize, levels: &mut [u32]) {
     }
 }
 
-fn pack_old(levels: &[u32], width: usize, bytes: &mut Vec<u8>) {
+fn pack_old(levels: &[u16], width: usize, bytes: &mut Vec<u8>) {
     let (mut byte, mut filled) = (0_u8, 0);
     for &level in levels {
         for bit in (0..width).rev() {
@@ -211,14 +241,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn old_levels_survive(width in 1_usize..5, levels in prop::collection::vec(0_u32..32, 0..40)) {
-            let levels: Vec<u32> = levels.iter().map(|level| level & ((1 << width) - 1)).collect();
+        fn old_levels_survive(width in 1_usize..5, levels in prop::collection::vec(0_u16..32, 0..40)) {
+            let levels: Vec<u16> = levels.iter().map(|level| level & ((1 << width) - 1)).collect();
             let mut bytes = Vec::new();
             pack_old(&levels, width, &mut bytes);
             prop_assert_eq!(bytes.len(), (levels.len() * width).div_ceil(8));
             let mut found = vec![0; levels.len()];
             unpack_old(&bytes, width, &mut found);
-            prop_assert_eq!(found, levels);
+            prop_assert_eq!(found, levels.into_iter().map(u32::from).collect::<Vec<_>>());
         }
     }
 }

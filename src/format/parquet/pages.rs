@@ -230,7 +230,7 @@ impl Reader<'_> {
         Ok(repetitions.iter().filter(|&&level| level == 0).count() as u64)
     }
 
-    fn repetitions(&mut self, bytes: Range<u64>) -> Result<Vec<u32>, FormatError> {
+    fn repetitions(&mut self, bytes: Range<u64>) -> Result<Vec<u16>, FormatError> {
         let page = StoredPages::one(self.column.source, bytes)?;
         let PageKind::Data { entries, .. } = page.kind else { return Err(no_page()) };
         let plain = self.unpacker.unpack(self.column.chunk.codec, &page)?;

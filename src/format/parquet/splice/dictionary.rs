@@ -1,8 +1,6 @@
 //! The dictionary of a chunk: what its codes stand for, and which entries nobody needs any more. It
 //! knows no levels.
 
-use std::collections::HashSet;
-
 use parquet::basic::Compression;
 
 use super::super::page::header;
@@ -135,17 +133,27 @@ impl Dictionary {
         if codes.is_empty() {
             return;
         }
-        let is_gone = |at: usize| codes.binary_search(&(at as u32)).is_ok();
+        let mut gone = codes.iter().peekable();
+        let mut taken = vec![false; self.entries.len() + 1];
+        for at in 0..self.entries.len() {
+            if gone.next_if(|&&code| code as usize == at).is_some() {
+                continue;
+            }
+            let number = self.number(self.entries.get(at), empty);
+            let number = number.and_then(|number| usize::try_from(number).ok());
+            if let Some(taken) = number.and_then(|number| taken.get_mut(number)) {
+                *taken = true;
+            }
+        }
         // One number more than there are entries is another than all of them, unless there are not so many
         // values.
-        let numbers = 0..=self.entries.len() as u64;
-        let taken = self.taken(empty, is_gone);
-        let mut fillers = numbers.map(|number| self.filler(number, empty));
+        let free = (0_u64..).zip(taken).filter(|&(_, is_taken)| !is_taken);
+        let mut fillers = free.map_while(|(number, _)| self.filler(number, empty));
+        let mut gone = codes.iter().peekable();
         let mut entries = self.entries.none_like();
         for at in 0..self.entries.len() {
-            if is_gone(at) {
-                let filler = fillers.find(|filler| !taken.contains(filler.as_slice()));
-                entries.push(filler.as_deref().unwrap_or(empty));
+            if gone.next_if(|&&code| code as usize == at).is_some() {
+                entries.push(fillers.next().as_deref().unwrap_or(empty));
             } else {
                 entries.push(self.entries.get(at));
             }
@@ -155,29 +163,35 @@ impl Dictionary {
         self.is_changed = true;
     }
 
-    /// Entries that stay and that may be one of the fillers: of most it shows at a glance that they are none.
-    fn taken(&self, empty: &[u8], is_gone: impl Fn(usize) -> bool) -> HashSet<&[u8]> {
-        let longest = self.filler(self.entries.len() as u64, empty).len();
-        let may_be = |value: &[u8]| match &self.entries {
-            // A number of entries has four bytes at most, lowest first.
-            Values::Fixed { .. } => value.iter().skip(4).all(|&byte| byte == 0),
-            _ => value.len() <= longest || value == empty,
-        };
-        let stay = (0..self.entries.len()).filter(|&at| !is_gone(at));
-        stay.map(|at| self.entries.get(at)).filter(|value| may_be(value)).collect()
-    }
-
     /// The values that mean nothing, by number: the empty one, then numbers in as few bytes as that takes,
-    /// as digits where values have any length.
-    fn filler(&self, number: u64, empty: &[u8]) -> Vec<u8> {
+    /// as digits where values have any length. `None` where the type has no such value.
+    fn filler(&self, number: u64, empty: &[u8]) -> Option<Vec<u8>> {
         match (&self.entries, number) {
-            (_, 0) => empty.to_vec(),
+            (_, 0) => Some(empty.to_vec()),
             (Values::Fixed { width, .. }, _) => {
                 let mut filler = number.to_le_bytes().to_vec();
+                let fits = filler.iter().skip(*width).all(|&byte| byte == 0);
                 filler.resize(*width, 0);
-                filler
+                fits.then_some(filler)
             }
-            _ => number.to_string().into_bytes(),
+            _ => Some(number.to_string().into_bytes()),
+        }
+    }
+
+    /// The number of which a value is the filler, if it is one.
+    fn number(&self, value: &[u8], empty: &[u8]) -> Option<u64> {
+        match &self.entries {
+            _ if value == empty => Some(0),
+            Values::Fixed { .. } => {
+                let (low, high) = value.split_at(value.len().min(8));
+                let number = low.iter().rev().fold(0, |all, &byte| all << 8 | u64::from(byte));
+                high.iter().all(|&byte| byte == 0).then_some(number)
+            }
+            _ => {
+                let is_plain = !value.starts_with(b"0") && value.iter().all(u8::is_ascii_digit);
+                let digits = std::str::from_utf8(value).ok().filter(|_| is_plain)?;
+                digits.parse().ok()
+            }
         }
     }
 

@@ -81,11 +81,11 @@ impl Balance {
         sum(&mut self.definitions, &other.definitions);
     }
 
-    fn count(&mut self, (repetition, definition): (u32, u32), by: i64) {
+    fn count(&mut self, (repetition, definition): (u16, u16), by: i64) {
         self.entries += by;
         let levels = [(&mut self.repetitions, repetition), (&mut self.definitions, definition)];
         for (counts, level) in levels {
-            counts.get_mut(level as usize).into_iter().for_each(|count| *count += by);
+            counts.get_mut(usize::from(level)).into_iter().for_each(|count| *count += by);
         }
     }
 }
@@ -325,15 +325,20 @@ fn change(
     old: &Levels,
     (entries, rows): (u64, &Range<u64>),
 ) -> Result<Changed, FormatError> {
-    let max = u32::from(task.leaf.max_definition().unsigned_abs());
-    let level = |level: i16| u32::from(level.unsigned_abs());
-    let kept_level = (level(task.level.repetition), level(task.level.definition));
+    let max = task.leaf.max_definition().unsigned_abs();
+    let kept_level =
+        (task.level.repetition.unsigned_abs(), task.level.definition.unsigned_abs());
     let mut changed = Changed {
         levels: Levels::default(),
         fates: Vec::new(),
         balance: Balance::new(task.leaf),
         values: 0,
     };
+    if task.leaf.descriptor.max_rep_level() == 0 {
+        return changed.flat(task, old, (entries, rows));
+    }
+    changed.levels.repetitions.reserve_exact(old.repetitions.len());
+    changed.levels.definitions.reserve_exact(old.definitions.len());
     let mut runs = task.changed.iter().skip_while(|run| run.end <= rows.start).peekable();
     let (mut next, mut is_changed) = (rows.start, false);
     for entry in 0..usize::try_from(entries).map_err(|_| Malformed)? {
@@ -368,12 +373,64 @@ fn change(
     if next == rows.end && begins {
         Ok(changed)
     } else {
-        Err(FormatError::unreadable("a page holds other rows than it should"))
+        Err(other_rows())
     }
 }
 
+fn other_rows() -> FormatError {
+    FormatError::unreadable("a page holds other rows than it should")
+}
+
 impl Changed {
-    fn keep(&mut self, task: &Task<'_>, repetition: u32, definition: u32) {
+    /// The same for a column of which each row has one entry, that stays one: only those of changed rows are
+    /// looked at.
+    fn flat(
+        mut self,
+        task: &Task<'_>,
+        old: &Levels,
+        (entries, rows): (u64, &Range<u64>),
+    ) -> Result<Self, FormatError> {
+        if entries != rows.end.saturating_sub(rows.start) {
+            return Err(other_rows());
+        }
+        let max = task.leaf.max_definition().unsigned_abs();
+        let kept_level = task.level.definition.unsigned_abs();
+        let is_required = max == 0;
+        let present = |entries: &[u16]| entries.iter().filter(|&&level| level == max).count();
+        self.levels.definitions.clone_from(&old.definitions);
+        let mut at = 0;
+        let runs = task.changed.iter().skip_while(|run| run.end <= rows.start);
+        for run in runs.take_while(|run| run.start < rows.end) {
+            let from = usize::try_from(run.start.saturating_sub(rows.start)).map_err(|_| Malformed)?;
+            let to = usize::try_from(run.end.min(rows.end) - rows.start).map_err(|_| Malformed)?;
+            self.values += match old.definitions.get(at..from) {
+                Some(between) if !is_required => present(between),
+                _ => from - at,
+            };
+            for entry in from..to {
+                let definition = old.definitions.get(entry).copied().unwrap_or(max);
+                let kept = definition.min(kept_level);
+                self.balance.count((0, definition), -1);
+                self.balance.count((0, kept), 1);
+                self.balance.nulls += i64::from(kept != max) - i64::from(definition != max);
+                if definition == max {
+                    self.fates.push(Fate { at: self.values, is_emptied: kept == max });
+                    self.values += 1;
+                }
+                if let Some(level) = self.levels.definitions.get_mut(entry) {
+                    *level = kept;
+                }
+            }
+            at = to;
+        }
+        self.values += match old.definitions.get(at..) {
+            Some(rest) if !is_required => present(rest),
+            _ => usize::try_from(entries).map_err(|_| Malformed)? - at,
+        };
+        Ok(self)
+    }
+
+    fn keep(&mut self, task: &Task<'_>, repetition: u16, definition: u16) {
         if task.leaf.descriptor.max_rep_level() > 0 {
             self.levels.repetitions.push(repetition);
         }
