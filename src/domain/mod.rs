@@ -14,6 +14,7 @@ pub mod identifier;
 pub mod journal;
 pub mod landmark;
 pub mod link;
+pub mod masked;
 pub mod object;
 pub mod observe;
 pub mod plan;

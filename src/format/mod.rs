@@ -14,6 +14,7 @@ use crate::domain::edit::{Edit, Way};
 use crate::domain::field::BoundFields;
 use crate::domain::identifier::IdentifierDigest;
 use crate::domain::landmark::{Landmark, Landmarks};
+use crate::domain::masked::MaskedRow;
 use crate::domain::posting::{RowGap, RowPosting, Unreadable};
 use crate::domain::row::{RowCount, RowNumber, RowSet};
 use crate::domain::stretch::Extent;
@@ -336,8 +337,8 @@ pub struct Fingerprint {
     /// How many rows were read, those left out included; in Parquet all that the file has.
     pub rows: RowCount,
     /// SHA-256 over rank and content of every row not left out; of a part of the object, over number
-    /// and content. In text the content is the bytes of
-    /// the record, line ending included. In Parquet it is levels and values, typed; columns are
+    /// and content, or in Parquet over XXH3 of 128 bits of these. In text the content is the bytes of the
+    /// record, line ending included. In Parquet it is levels and values, typed; columns are
     /// stored apart there, so that each is digested by itself, and then their digests in order.
     pub digest: [u8; 32],
     /// Rows of [`Except::Erased`] that hold what the action takes.
@@ -385,6 +386,15 @@ pub trait Format: Send + Sync {
     ///
     /// [`FormatError::Unreadable`] where the object cannot be read or rewritten.
     fn blank(&self, source: SharedSource, order: &BlankOrder) -> Result<Blanking, FormatError>;
+
+    /// The ordered rows that the object has, ascending and masked, whether the subjects stand in them or
+    /// not. What is to become of them does not count. All of them are held.
+    ///
+    /// # Errors
+    ///
+    /// As `scan`.
+    fn show(&self, source: &dyn Source, order: &BlankOrder)
+    -> Result<Vec<MaskedRow>, FormatError>;
 
     /// Answers with the object without its blanks. Rows are renumbered by it.
     ///

@@ -148,6 +148,7 @@ mod tests {
     };
     use crate::domain::field::{BoundFields, IdentifierField};
     use crate::domain::identifier::{DigestKey, IdentifierType, Namespace};
+    use crate::domain::masked::MaskedRow;
     use crate::domain::stretch::Extent;
     use crate::format::{BlankOrder, Blanking, Compaction, Format, ScanSink, Source};
 
@@ -169,6 +170,14 @@ mod tests {
 
         fn blank(&self, source: SharedSource, order: &BlankOrder) -> Result<Blanking, FormatError> {
             self.format.blank(source, order)
+        }
+
+        fn show(
+            &self,
+            source: &dyn Source,
+            order: &BlankOrder,
+        ) -> Result<Vec<MaskedRow>, FormatError> {
+            self.format.show(source, order)
         }
 
         fn compact(&self, source: SharedSource) -> Result<Compaction, FormatError> {

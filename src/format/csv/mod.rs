@@ -18,6 +18,7 @@ use super::text::{Broken, EraseRecord, Found, Plain, ReadRecord, Syntax};
 use crate::domain::dataset::EraseAction;
 use crate::domain::field::{BoundFields, FieldPath, Step};
 use crate::domain::identifier::RawValue;
+use crate::domain::masked::{Shape, MaskedRow};
 
 mod cut;
 mod fields;
@@ -77,6 +78,22 @@ impl Syntax for Csv {
             false => numbered(paths.iter()),
         };
         Eraser { dialect: self.dialect, paths, redacts, columns }
+    }
+
+    fn show(&self, header: &[u8], text: &[u8], row: &mut MaskedRow) {
+        let mut names = Vec::new();
+        let mut scratch = Vec::new();
+        if self.dialect.header {
+            for field in Fields::new(&self.dialect, header) {
+                let name = self.dialect.value(&header[field], &mut scratch);
+                names.push(String::from_utf8_lossy(name).into_owned());
+            }
+        }
+        for (number, field) in Fields::new(&self.dialect, text).enumerate() {
+            let value = self.dialect.value(&text[field], &mut scratch);
+            let name = names.get(number).cloned().unwrap_or_else(|| (number + 1).to_string());
+            row.push(&name, || Shape::of_bytes(value));
+        }
     }
 
     fn is_blank(&self, text: &[u8]) -> bool {

@@ -401,3 +401,31 @@ proptest! {
         }
     }
 }
+
+/// What may be shown of a row: names of columns, shapes of values.
+#[test]
+fn a_row_is_shown_by_its_columns() {
+    let text = Bytes::from("user,\"full, name\",note\nu1,\"Ann \"\"B\"\"\",x,42\nu2,b,c\n");
+    let order = BlankOrder {
+        rows: RowSet::new([RowNumber(0), RowNumber(1)]).expect("a row"),
+        fields: fields(&["user"]),
+        subjects: Arc::new(HashSet::from([digest(b"u1")])),
+        action: EraseAction::default(),
+        landmarks: Landmarks::default(),
+    };
+    let shown = format(PLAIN).show(&text, &order).expect("readable");
+    let told: Vec<String> = shown
+        .iter()
+        .map(|row| {
+            let fields = row.fields.iter().map(|it| format!("{}={}", it.name, it.value.as_str()));
+            format!("{} {} {}", row.row.0, row.is_theirs, fields.collect::<Vec<_>>().join(";"))
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "0 true user=x9;xxxx, xxxx=Xxx \"X\";note=x;4=99",
+            "1 false user=x9;xxxx, xxxx=x;note=x",
+        ]
+    );
+}

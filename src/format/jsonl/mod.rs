@@ -18,10 +18,12 @@ use super::text::{Broken, Cut, Cutter, EraseRecord, Found, Kind, ReadRecord, Syn
 use crate::domain::dataset::EraseAction;
 use crate::domain::field::{BoundFields, FieldPath};
 use crate::domain::identifier::RawValue;
+use crate::domain::masked::MaskedRow;
 use crate::format::FormatError;
 
 mod erase;
 mod quick;
+mod show;
 mod tree;
 mod walk;
 
@@ -57,6 +59,10 @@ impl Syntax for Jsonl {
             EraseAction::Redact { fields } => (fields, true),
         };
         Eraser { walker: Walker::default(), tree: Tree::outermost(paths), redacts }
+    }
+
+    fn show(&self, _header: &[u8], text: &[u8], row: &mut MaskedRow) {
+        show::show(text, row);
     }
 
     fn is_blank(&self, text: &[u8]) -> bool {

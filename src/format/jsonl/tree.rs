@@ -15,6 +15,8 @@ pub(super) const NOWHERE: NodeId = 1;
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
+    /// Where whatever no path leads to is: nowhere, or where it began.
+    rest: NodeId,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -27,12 +29,17 @@ struct Node {
 impl Tree {
     /// The tree of these paths; a leaf is the place of a path in their order.
     pub(super) fn new<'p>(paths: impl Iterator<Item = &'p FieldPath>) -> Self {
-        let mut tree = Self { nodes: vec![Node::default(), Node::default()] };
+        let mut tree = Self { nodes: vec![Node::default(), Node::default()], rest: NOWHERE };
         for (leaf, path) in paths.enumerate() {
             let node = path.steps().iter().fold(ROOT, |node, step| tree.grow(node, step));
             tree.nodes[node].leaves.push(leaf);
         }
         tree
+    }
+
+    /// A tree whose paths lead to every value, all of them to the same place.
+    pub(super) fn everything() -> Self {
+        Self { nodes: vec![Node::default(), Node::default()], rest: ROOT }
     }
 
     /// As `new`, without the paths that lie within another one.
@@ -69,7 +76,7 @@ impl Tree {
     /// Where the member of this name is.
     pub(super) fn member(&self, node: NodeId, name: &[u8]) -> NodeId {
         let found = self.nodes[node].members.iter().find(|(known, _)| **known == *name);
-        found.map_or(NOWHERE, |&(_, child)| child)
+        found.map_or(self.rest, |&(_, child)| child)
     }
 
     /// The member whose name the text begins with, before a quote: the name's length, and where the
@@ -97,11 +104,11 @@ impl Tree {
 
     /// Where the elements are.
     pub(super) fn element(&self, node: NodeId) -> NodeId {
-        self.nodes[node].each.unwrap_or(NOWHERE)
+        self.nodes[node].each.unwrap_or(self.rest)
     }
 
     /// Whether any path goes on by a name.
     pub(super) fn has_members(&self, node: NodeId) -> bool {
-        !self.nodes[node].members.is_empty()
+        self.rest != NOWHERE || !self.nodes[node].members.is_empty()
     }
 }

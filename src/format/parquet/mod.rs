@@ -19,6 +19,7 @@
 //! | `style`, `rebuild`, `rebuilt`, `check` | one chunk anew, and the proof that it is right |
 //! | `rewrite` | the new file as copied and new segments |
 //! | `fingerprint` | what the rows hold, as a digest |
+//! | `show` | some rows, masked |
 //!
 //! # What is erased with a row
 //!
@@ -47,6 +48,7 @@ mod rebuilt;
 mod rewrite;
 mod runs;
 mod scan;
+mod show;
 mod splice;
 mod stored;
 mod stream;
@@ -61,6 +63,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::domain::edit::Edit;
 use crate::domain::field::BoundFields;
+use crate::domain::masked::MaskedRow;
 use crate::domain::row::{RowCount, RowSet};
 use crate::domain::stretch::Extent;
 use crate::format::{
@@ -134,6 +137,14 @@ impl Format for ParquetFormat {
                 ..Blanking::nothing(unmatched)
             })
         })
+    }
+
+    fn show(
+        &self,
+        source: &dyn Source,
+        order: &BlankOrder,
+    ) -> Result<Vec<MaskedRow>, FormatError> {
+        guarded(|| show::show(source, &Footer::read(source)?, order))
     }
 
     fn compact(&self, source: SharedSource) -> Result<Compaction, FormatError> {

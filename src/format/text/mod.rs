@@ -18,6 +18,7 @@ use crate::domain::edit::{Edit, Segment, Way};
 use crate::domain::field::{BoundFields, Digested};
 use crate::domain::identifier::IdentifierDigest;
 use crate::domain::landmark::Landmarks;
+use crate::domain::masked::MaskedRow;
 use crate::domain::row::{RowCount, RowSet};
 use crate::domain::stretch::Extent;
 
@@ -72,6 +73,9 @@ pub(super) trait Syntax: Clone + Send + Sync + 'static {
 
     /// An eraser that does this.
     fn eraser(&self, action: &EraseAction) -> Self::Eraser;
+
+    /// Adds what stands in a row, masked; the header is empty where the object has none.
+    fn show(&self, header: &[u8], text: &[u8], row: &mut MaskedRow);
 
     /// Whether a row is a blank.
     fn is_blank(&self, text: &[u8]) -> bool;
@@ -197,6 +201,24 @@ impl<S: Syntax> Format for Text<S> {
         self.blank_near(&source, order, &Landmarks::default())
     }
 
+    fn show(
+        &self,
+        source: &dyn Source,
+        order: &BlankOrder,
+    ) -> Result<Vec<MaskedRow>, FormatError> {
+        if !order.landmarks.rows.is_empty() {
+            match self.show_near(source, order, &order.landmarks) {
+                Ok(rows) if rows.len() == order.rows.as_slice().len() && all_theirs(&rows) => {
+                    return Ok(rows);
+                }
+                Err(error @ FormatError::Source(_)) => return Err(error),
+                // As in `blank`.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        self.show_near(source, order, &Landmarks::default())
+    }
+
     fn compact(&self, source: SharedSource) -> Result<Compaction, FormatError> {
         let mut records = self.records(source.clone())?;
         let (mut dropped, mut first_kept) = (0u64, None);
@@ -302,6 +324,37 @@ impl<S: Syntax> Text<S> {
         }
     }
 
+    /// The ordered rows, reached as `blank_near` reaches them.
+    fn show_near(
+        &self,
+        source: &dyn Source,
+        order: &BlankOrder,
+        landmarks: &Landmarks,
+    ) -> Result<Vec<MaskedRow>, FormatError> {
+        let mut reader = self.syntax.reader(&order.fields)?;
+        let mut records = self.records(source)?;
+        let mut header = Vec::new();
+        if let Some(record) = records.header()? {
+            header.extend_from_slice(record.text);
+            reader.header(record.text)?;
+        }
+        let mut found = Found::default();
+        let mut shown = Vec::new();
+        for stretch in &near::around(&order.rows, landmarks, 0) {
+            records.go_to(stretch)?;
+            while records.rows().0 < stretch.end.0 {
+                let Some(record) = records.next()? else { break };
+                let Some(row) = record.row.filter(|&row| order.rows.contains(row)) else { continue };
+                found.clear();
+                let is_read = reader.read(record.text, &mut found).is_ok();
+                let mut masked = MaskedRow::new(row, is_read && found.any_of(&order.subjects));
+                self.syntax.show(&header, record.text, &mut masked);
+                shown.push(masked);
+            }
+        }
+        Ok(shown)
+    }
+
     /// Adds the edit of a compressed object, and what it touches, to the answer.
     fn answer(
         &self,
@@ -332,6 +385,10 @@ impl<S: Syntax> Text<S> {
         let edit = self.edit(source.clone(), KnownPatches::new(patches))?;
         Ok(Blanking { edit: Some(edit), way: Way::Members { because }, ..blanking })
     }
+}
+
+fn all_theirs(rows: &[MaskedRow]) -> bool {
+    rows.iter().all(|row| row.is_theirs)
 }
 
 /// An edit whose length is known beforehand, which a store may need.

@@ -18,7 +18,7 @@ use lacuna::domain::posting::{RowGap, RowPosting};
 use lacuna::domain::row::{RowCount, RowNumber, RowSet};
 use lacuna::format::detect::{self, Opened};
 use lacuna::format::{
-    BlankOrder, Blanking, Except, Fingerprint, FormatError, ScanSink, SharedSource, Stopped,
+    BlankOrder, Blanking, Except, Fingerprint, Format, FormatError, ScanSink, SharedSource, Source, Stopped,
 };
 use proptest::prelude::*;
 
@@ -364,6 +364,26 @@ proptest! {
     }
 }
 
+/// Of the ordered rows those are shown as theirs that would be blanked, and no value shows through.
+fn shows_what_it_blanks(
+    format: &dyn Format,
+    source: &dyn Source,
+    order: &BlankOrder,
+    blanking: &Blanking,
+) {
+    let shown = format.show(source, order).expect("it was read before");
+    let all: Vec<RowNumber> = shown.iter().map(|row| row.row).collect();
+    assert_eq!(RowSet::new(all.iter().copied()).expect("a row").as_slice(), all);
+    let theirs = shown.iter().filter(|row| row.is_theirs).map(|row| row.row);
+    assert_eq!(RowSet::new(theirs), blanking.blanked);
+    for field in shown.iter().flat_map(|row| &row.fields) {
+        let shape = field.value.as_str();
+        let is_told = shape.starts_with('‹') || shape.contains('…');
+        let is_mask = |it: char| "xX9".contains(it) || !it.is_alphanumeric();
+        assert!(is_told || shape.chars().all(is_mask), "{shape}");
+    }
+}
+
 /// Does everything there is to do; what was read once is read alike again.
 fn work_on_anything(fixture: &Fixture, bytes: &[u8]) {
     let Ok(found) = scan(fixture, bytes) else { return };
@@ -388,7 +408,8 @@ fn work_on_anything(fixture: &Fixture, bytes: &[u8]) {
         action: EraseAction::default(),
         landmarks: Landmarks::default(),
     };
-    let blanking = opened.format.blank(source, &order).expect("it was read before");
+    let blanking = opened.format.blank(source.clone(), &order).expect("it was read before");
+    shows_what_it_blanks(&*opened.format, &source, &order, &blanking);
     let new = apply(bytes, blanking.edit.expect("a row matches"));
     let after = scan(fixture, &new).expect("what is blanked can be read");
     assert_eq!(after.rows, found.rows, "{}", fixture.name);

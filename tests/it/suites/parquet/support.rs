@@ -92,7 +92,12 @@ pub fn blank(
         action,
         landmarks: Landmarks::default(),
     };
-    ParquetFormat::new().blank(Arc::new(file.clone()), &order)
+    let blanking = ParquetFormat::new().blank(Arc::new(file.clone()), &order)?;
+    let shown = ParquetFormat::new().show(file, &order)?;
+    let theirs = shown.iter().filter(|row| row.is_theirs).map(|row| row.row);
+    assert_eq!(RowSet::new(theirs), blanking.blanked, "what is shown is what is blanked");
+    assert_eq!(shown.len() as u64, rows);
+    Ok(blanking)
 }
 
 pub fn everything() -> EraseAction {
