@@ -7,6 +7,7 @@
 //! | [`domain`] | the words of the trade: identifiers, object versions, rows, plans; no I/O |
 //! | [`clock`] | the time |
 //! | [`aws`] | how anything of AWS is reached: credentials, region, TLS |
+//! | [`https`] | one request over TLS and its answer |
 //! | [`format`](mod@format) | bytes to rows and back: JSON lines, CSV, Parquet, compressed or not |
 //! | [`lake`] | objects and their versions: a directory, S3, memory |
 //! | [`metastore`] | the index: postings by object version |
@@ -28,6 +29,7 @@ pub mod config;
 pub mod domain;
 pub mod erase;
 pub mod format;
+pub mod https;
 pub mod index;
 pub mod lake;
 pub mod ledger;

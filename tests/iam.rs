@@ -19,6 +19,8 @@ const ASKING: &[&str] = &["Planning", "Erasing", "Expunging"];
 const WRITING: &[&str] = &["Erasing"];
 const INDEX: &[&str] = &["Index in DynamoDB"];
 const CREATING: &[&str] = &["Creating the tables"];
+const TELLING: &[&str] = &["Events"];
+const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:erasures";
 
 /// An operation of the SDK, what it takes on which resource, and which roles call it.
 type Need = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
@@ -107,6 +109,8 @@ const DYNAMODB: &[Need] = &[
     ),
     ("update_item", &[("dynamodb:UpdateItem", TABLE)], INDEX),
 ];
+
+const SNS: &[Need] = &[("publish", &[("sns:Publish", TOPIC)], TELLING)];
 
 /// The policies of the page, by their headings. Every block of JSON on it is one.
 fn policies() -> BTreeMap<String, Value> {
@@ -206,6 +210,11 @@ fn every_call_of_s3_has_its_policy() {
 #[test]
 fn every_call_of_dynamodb_has_its_policy() {
     check("src/metastore/dynamodb", DYNAMODB);
+}
+
+#[test]
+fn every_call_of_sns_has_its_policy() {
+    check("src/notify", SNS);
 }
 
 /// Hazard K16: what a role is not for, it may not do.

@@ -10,6 +10,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &["domain"]),
     ("aws", &["clock"]),
+    ("https", &[]),
     ("format", &["domain"]),
     ("lake", &["domain", "clock", "aws"]),
     ("metastore", &["domain", "clock", "aws"]),
@@ -21,8 +22,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("vacuum", &["domain", "clock", "format", "lake", "metastore", "scan", "rewrite", "ledger"]),
     ("config", &["domain"]),
     ("wire", &["domain", "clock", "aws", "format", "lake", "metastore", "ledger", "config"]),
-    ("notify", &["domain", "config", "wire", "erase"]),
-    ("server", &["domain", "config", "wire", "erase"]),
+    ("notify", &["domain", "aws", "https", "config", "wire", "erase"]),
+    ("server", &["domain", "https", "config", "wire", "erase"]),
     ("cli", &["domain", "config", "wire", "index", "erase", "vacuum", "notify", "server"]),
 ];
 

@@ -115,12 +115,36 @@ def polars_agrees(old, new, gone):
         before = pl.read_parquet(old).to_arrow()
     except BaseException as error:  # A panic of it derives from that.
         return skipped(error)
-    after = pl.read_parquet(new).to_arrow()
+    try:
+        after = pl.read_parquet(new).to_arrow()
+    except BaseException as error:  # As above.
+        return panics_on(old, new, error)
     kept = pa.array(sorted(set(range(before.num_rows)) - set(gone)), pa.int64())
     for one, two in zip(before.columns, after.columns):
         if plain(one.take(kept)) != plain(two.take(kept)):
             raise Violation("Polars reads other cells outside the blanks")
     return 1
+
+
+def panics_on(old, new, error):
+    """Polars 2.1 panics where nulls stand in a column that begins with a dictionary and goes on in DELTA_BYTE_ARRAY,
+    whoever wrote it: the very rows panic as DataFusion writes them. That is no fault of the new file as long as
+    every column that it panics on is such a one."""
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        raise error
+    metadata = pq.ParquetFile(new).metadata
+    for name in pl.read_parquet_schema(old):
+        try:
+            pl.read_parquet(new, columns=[name])
+        except BaseException as inner:
+            leaves = [metadata.row_group(group).column(leaf)
+                      for group in range(metadata.num_row_groups)
+                      for leaf in range(metadata.num_columns)]
+            mixed = [leaf for leaf in leaves if leaf.path_in_schema.split(".")[0] == name
+                     and {"RLE_DICTIONARY", "DELTA_BYTE_ARRAY"} <= set(leaf.encodings)]
+            if not mixed:
+                raise Violation(f"Polars does not read {name} any more") from inner
+    return 0
 
 
 def skipped(error):

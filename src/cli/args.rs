@@ -9,6 +9,7 @@ use clap_complete::Shell;
 use crate::domain::signature::PublicKey;
 use crate::domain::trail::TrailHead;
 
+pub(super) mod preview;
 pub(super) mod request;
 
 /// Finds each person's records in a data lake and erases them, after a person approved the plan
@@ -109,6 +110,11 @@ pub(super) enum Command {
     /// Prints the purge report of a plan again
     #[command(after_help = "Example:\n  lacuna show 5f0c1d2e --html report.html")]
     Show(Show),
+    /// Shows rows that a plan would blank, masked: shapes of values, not what they say
+    ///
+    /// They are read from the lake, kept nowhere, and it is noted in the trail who looked.
+    #[command(after_help = "Example:\n  lacuna preview 5f0c1d2e reviews:reviews/1.json --by ann")]
+    Preview(preview::Preview),
     /// Approves a plan, so that it can be carried out
     #[command(after_help = "Examples:\n  lacuna approve 5f0c1d2e --by ann\n  \
                       lacuna approve 5f0c1d2e --by ann --confirm 5f0c1d2e --except reviews/1.json")]
@@ -377,6 +383,9 @@ pub(super) struct Verify {
 pub(super) struct Certificate {
     /// A plan's id, or its first 8 or more characters
     pub plan: String,
+    /// Writes the certificate as PDF as well
+    #[arg(long, value_name = "FILE")]
+    pub pdf: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

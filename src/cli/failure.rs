@@ -4,6 +4,7 @@ use std::error::Error;
 
 use crate::config::{ConfigError, Problem};
 use crate::erase::approval::{NotAdmitted, NotDecided};
+use crate::erase::preview::NoPreview;
 use crate::erase::lookup::LookupError;
 use crate::erase::prepare::PlanError;
 use crate::erase::tools::EraseError;
@@ -114,6 +115,15 @@ fn of_workflow(error: &(dyn Error + 'static)) -> Option<Exit> {
         return match error {
             NotDecided::Expired { .. } | NotDecided::Obstructed(_) => Some(Exit::NotApproved),
             NotDecided::Ledger(error) => of_store(error),
+            _ => Some(Exit::Usage),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<NoPreview>() {
+        return match error {
+            NoPreview::Ledger(error) => of_store(error),
+            NoPreview::Read(error) => of_store(error),
+            NoPreview::Drifted => Some(Exit::Stale),
+            NoPreview::Settled => Some(Exit::NotApproved),
             _ => Some(Exit::Usage),
         };
     }

@@ -14,6 +14,9 @@ use super::error::{ConfigError, Place, Problem};
 use super::key::KeySource;
 use super::location;
 use super::mail::{self, MailLogin, MailSettings};
+use super::oidc::{self, OidcSettings};
+use super::topic::{self, TopicSettings};
+use super::webhook::{self, WebhookSettings};
 use super::postgres;
 use super::server;
 use super::table::{Document, Table, Text};
@@ -66,13 +69,16 @@ impl<'a> Reader<'a> {
         let s3 = self.s3(&mut root);
         let server = self.server(&mut root);
         let mail = self.mail(&mut root);
+        let webhook = self.webhook(&mut root);
+        let topic = self.topic(&mut root);
+        let oidc = self.oidc(&mut root);
         let datasets = dataset::read_all(&mut root, self.base);
         root.finish();
         let (metastore, ledger, key, plan, server) = (metastore?, ledger?, key?, plan?, server?);
         self.check_rooms(&metastore, &ledger, &datasets);
         let datasets = datasets.into_iter().map(|(dataset, _)| dataset).collect();
         let file = path.to_owned();
-        Some(Config { file, metastore, ledger, key, signing_key, plan, s3, server, mail, datasets })
+        Some(Config { file, metastore, ledger, key, signing_key, plan, s3, server, mail, oidc, webhook, topic, datasets })
     }
 
     fn metastore(&self, root: &mut Table<'a>) -> Option<MetastoreSettings> {
@@ -219,7 +225,7 @@ impl<'a> Reader<'a> {
         let login = match (written.user, written.password_env) {
             (None, None) => None,
             (Some(user), Some(name)) => {
-                let password = self.password(&name.value);
+                let password = self.held(&name.value, "the password to the mail server");
                 Some(MailLogin { user: user.value, password: self.checked(&name, password)? })
             }
             (Some(text), None) | (None, Some(text)) => {
@@ -230,11 +236,44 @@ impl<'a> Reader<'a> {
         Some(MailSettings { server, from: written.from.value, login })
     }
 
-    fn password(&self, name: &str) -> Result<String, Problem> {
+    fn topic(&self, root: &mut Table<'a>) -> Option<TopicSettings> {
+        let written = topic::read(root)?;
+        let topic = self.checked(&written.topic_arn, topic::topic(&written.topic_arn.value))?;
+        let endpoint = match written.endpoint {
+            None => None,
+            Some(text) => Some(self.checked(&text, webhook::endpoint(&text.value))?),
+        };
+        Some(TopicSettings { endpoint, ..topic })
+    }
+
+    fn oidc(&self, root: &mut Table<'a>) -> Option<OidcSettings> {
+        let written = oidc::read(root)?;
+        let issuer = self.checked(&written.issuer, oidc::issuer(&written.issuer.value))?;
+        let client_secret = match written.client_secret_env {
+            None => None,
+            Some(name) => {
+                let secret = self.held(&name.value, "the secret that the identity provider gave");
+                Some(self.checked(&name, secret)?)
+            }
+        };
+        Some(OidcSettings { issuer, client_id: written.client_id.value, client_secret })
+    }
+
+    fn webhook(&self, root: &mut Table<'a>) -> Option<WebhookSettings> {
+        let written = webhook::read(root)?;
+        let url = self.checked(&written.url, webhook::url(&written.url.value))?;
+        let name = &written.secret_env;
+        let text = self.held(&name.value, "the secret that events are signed by");
+        let secret = text.and_then(|text| webhook::secret(&text));
+        Some(WebhookSettings { url, secret: self.checked(name, secret)? })
+    }
+
+    /// What a variable of the environment holds.
+    fn held(&self, name: &str, what: &str) -> Result<String, Problem> {
         let text = self.document.environment.text(name)?;
         text.map(str::to_owned).ok_or_else(|| {
             Problem::new(format!("the environment variable `{name}` is not set"))
-                .remedy("it has to hold the password to the mail server")
+                .remedy(format!("it has to hold {what}"))
         })
     }
 

@@ -20,18 +20,24 @@ mod file;
 mod key;
 mod location;
 mod mail;
+mod oidc;
 mod postgres;
 mod server;
 pub mod subjects;
 mod suggest;
 mod table;
+mod topic;
+mod webhook;
 pub mod template;
 
 pub use dynamodb::DynamoDbSettings;
 pub use environment::{Environment, VARIABLES};
 pub use error::{ConfigError, Place, Problem};
 pub use key::{KeySource, signing_key_in};
+pub use oidc::OidcSettings;
 pub use mail::{MailLogin, MailSecurity, MailServer, MailSettings};
+pub use topic::TopicSettings;
+pub use webhook::WebhookSettings;
 pub use postgres::{Password, PostgresSettings};
 pub use server::{PasswordHash, ServerSettings, UserSettings};
 
@@ -59,6 +65,12 @@ pub struct Config {
     pub server: ServerSettings,
     /// How mails are sent; `None`: none are.
     pub mail: Option<MailSettings>,
+    /// By which identity provider people sign in; `None`: by none.
+    pub oidc: Option<OidcSettings>,
+    /// Where events are sent to; `None`: nowhere.
+    pub webhook: Option<WebhookSettings>,
+    /// The topic that events are published to; `None`: none.
+    pub topic: Option<TopicSettings>,
     /// The datasets, in the file's order.
     pub datasets: Vec<Dataset>,
 }

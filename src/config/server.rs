@@ -55,8 +55,11 @@ pub struct UserSettings {
     pub password: Option<PasswordHash>,
     /// By what a token for the API is known: SHA-256 of it, in 64 hexadecimal characters.
     pub token: Option<String>,
-    /// Where mails to them go; none are sent to who has no address.
+    /// Where mails to them go, and by what an identity provider may know them; none are sent to who has no
+    /// address.
     pub email: Option<String>,
+    /// By what the identity provider knows them for good.
+    pub subject: Option<String>,
 }
 
 /// An argon2id hash in the PHC text form. It tells little, and that is not printed either.
@@ -136,7 +139,8 @@ fn read_user(table: &mut Table<'_>) -> Option<UserSettings> {
     });
     let email = table.text("email");
     let email = email.and_then(|text| checked(table, &text, super::mail::address(&text.value)));
-    Some(UserSettings { name: name?, roles, password, token, email })
+    let subject = table.text("subject").map(|text| text.value);
+    Some(UserSettings { name: name?, roles, password, token, email, subject })
 }
 
 /// A name that documents, pages and mails can carry.

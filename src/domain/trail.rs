@@ -60,6 +60,8 @@ pub enum TrailAction {
     Certified,
     /// Something happened to a request of the register.
     Registered,
+    /// Somebody is about to look at rows of it, masked.
+    Previewed,
 }
 
 /// A document as it was when a record was written.

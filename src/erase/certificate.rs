@@ -24,6 +24,7 @@ use super::report::wording::count;
 use super::verify::{Sample, Verification};
 
 mod html;
+mod pdf;
 mod text;
 
 /// What the first field of a stored certificate says.

@@ -15,11 +15,9 @@ use tokio::task::JoinSet;
 use crate::domain::audit::{AUDIT_SCHEMA, AuditRecord};
 use crate::domain::identifier::IdentifierDigest;
 use crate::domain::journal::{Note, Outcome, Replacement, Step};
-use crate::domain::landmark::Landmarks;
 use crate::domain::object::ObjectVersion;
 use crate::domain::observe::{Event, Stop};
 use crate::domain::plan::{ErasurePlan, PlanId, PlannedChange};
-use crate::domain::posting::{ScanOutcome, ScannedObject};
 use crate::domain::trail::{TrailAction, TrailTopic};
 use crate::lake::count::{Meter, metered};
 use crate::lake::probe::ensure_conditional_writes;
@@ -284,7 +282,7 @@ impl Run {
             subjects: self.subjects.clone(),
             notes: notebook.clone(),
             pause: self.tools.pause,
-            landmarks: self.landmarks(planned).await,
+            landmarks: self.tools.landmarks(planned).await,
             is_deep: self.is_deep,
         };
         let past = Past::of(notes.iter().map(|note| &note.step));
@@ -296,18 +294,6 @@ impl Run {
                 Ok(Handled::unverified(detail, subject_rows))
             }
             Err(Halt::Notes(error)) => Err(notebook.error(error)),
-        }
-    }
-
-    /// What the index knows of where reading can begin near a row: nothing, where it does not answer.
-    async fn landmarks(&self, planned: &PlannedChange) -> Landmarks {
-        let Some(rewrite) = &planned.rewrite else { return Landmarks::default() };
-        let keys = std::slice::from_ref(&planned.key);
-        let recorded = self.tools.metastore.recorded(&planned.dataset, keys).await;
-        let mut recorded = recorded.unwrap_or_default().into_iter();
-        match recorded.find(|it| it.object.is_same_version(&rewrite.object)) {
-            Some(ScannedObject { outcome: ScanOutcome::Indexed(summary), .. }) => summary.landmarks,
-            _ => Landmarks::default(),
         }
     }
 

@@ -16,6 +16,7 @@ pub mod facts;
 pub mod lookup;
 pub mod planner;
 pub mod prepare;
+pub mod preview;
 pub mod report;
 pub mod restraint;
 

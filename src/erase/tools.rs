@@ -6,7 +6,10 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::domain::dataset::{Dataset, DatasetName};
 use crate::domain::identifier::DigestKey;
+use crate::domain::landmark::Landmarks;
 use crate::domain::observe::Observer;
+use crate::domain::plan::PlannedChange;
+use crate::domain::posting::{ScanOutcome, ScannedObject};
 use crate::domain::scope::{InvalidGlob, Scope};
 use crate::lake::tables::table_roots;
 use crate::lake::{Estate, Lake, LakeError, LakeErrorKind};
@@ -57,6 +60,18 @@ impl EraseTools {
     /// How a dataset's objects are read.
     pub(super) fn reader(&self, dataset: &Dataset) -> DatasetReader {
         DatasetReader::new(dataset, &self.key)
+    }
+
+    /// What the index knows of where reading can begin near a row: nothing, where it does not answer.
+    pub(super) async fn landmarks(&self, planned: &PlannedChange) -> Landmarks {
+        let Some(rewrite) = &planned.rewrite else { return Landmarks::default() };
+        let keys = std::slice::from_ref(&planned.key);
+        let recorded = self.metastore.recorded(&planned.dataset, keys).await;
+        let mut recorded = recorded.unwrap_or_default().into_iter();
+        match recorded.find(|it| it.object.is_same_version(&rewrite.object)) {
+            Some(ScannedObject { outcome: ScanOutcome::Indexed(summary), .. }) => summary.landmarks,
+            _ => Landmarks::default(),
+        }
     }
 }
 

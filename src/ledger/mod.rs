@@ -48,6 +48,7 @@ mod leftovers;
 mod mails;
 mod pack;
 mod plans;
+mod previews;
 mod progress;
 mod requests;
 mod trail;

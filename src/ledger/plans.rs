@@ -13,7 +13,7 @@ use super::{Ledger, LedgerError, LedgerErrorKind, READS_AT_ONCE};
 /// The fewest characters that name a plan.
 const SHORTEST_PREFIX: usize = 8;
 
-/// A form of the purge report.
+/// A form of the purge report, or of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rendering {
     /// The document.
@@ -22,6 +22,8 @@ pub enum Rendering {
     Text,
     /// For a browser.
     Html,
+    /// For paper.
+    Pdf,
 }
 
 impl Rendering {
@@ -30,6 +32,7 @@ impl Rendering {
             Self::Json => "json",
             Self::Text => "txt",
             Self::Html => "html",
+            Self::Pdf => "pdf",
         }
     }
 }

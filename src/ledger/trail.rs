@@ -18,6 +18,7 @@ use crate::domain::trail::{
     TrailTopic,
 };
 
+use super::previews::PREVIEWS;
 use super::{Ledger, LedgerError, LedgerErrorKind, READS_AT_ONCE, requests, to_bytes};
 
 /// Where the records are.
@@ -92,6 +93,7 @@ impl Ledger {
             format!("decisions/{id}/"),
             format!("finished/{id}."),
             format!("certificates/{id}/"),
+            format!("{PREVIEWS}{id}/"),
             format!("{ROLLS}{id}/"),
         ] {
             names.extend(self.names(&beginning).await?);

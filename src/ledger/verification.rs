@@ -14,13 +14,23 @@ use crate::domain::trail::{
 };
 
 use super::evidence::signature_name;
+use super::previews::PREVIEWS;
 use super::trail::{FOLDER, ROLLS, checked, digest, name};
 use super::{Ledger, LedgerError, READS_AT_ONCE};
 
 /// The kinds of documents that belong into the trail, by the folders that they are in. What the register
 /// has of a request is named by the folder that its events are in, and all else by the plan.
-const SEALED: [&str; 8] =
-    ["plans/", "reports/", "decisions/", AUDIT, "certificates/", "finished/", ROLLS, "requests/"];
+const SEALED: [&str; 9] = [
+    "plans/",
+    "reports/",
+    "decisions/",
+    AUDIT,
+    "certificates/",
+    "finished/",
+    PREVIEWS,
+    ROLLS,
+    "requests/",
+];
 
 /// Where the audit records are.
 const AUDIT: &str = "audit/";

@@ -33,6 +33,7 @@ pub(super) fn write(
         Occasion::Decide => format!("To decide: erasure {request}"),
         Occasion::Remind => format!("Expires soon: erasure {request}"),
         Occasion::Expired => format!("Expired: erasure {request}"),
+        Occasion::Approved => format!("Approved: erasure {request}"),
         Occasion::Rejected => format!("Rejected: erasure {request}"),
         Occasion::Unfinished => format!("Not finished: erasure {request}"),
         Occasion::Finished => format!("Done: erasure {request}"),
@@ -47,6 +48,7 @@ pub(super) fn write(
                 "The plan of the erasure {request} expired on {expires_at}. Nothing was erased; plan again.\n"
             )
         }
+        Occasion::Approved => format!("The plan of the erasure {request} was approved.\n"),
         Occasion::Rejected => {
             let (by, reason) = rejected.unwrap_or(("", ""));
             format!(

@@ -1,6 +1,7 @@
-//! Mails about plans: to approvers what waits for them, with links to decide; to requesters what became of it.
+//! Mails about plans: to approvers what waits for them, with links to decide; to requesters what became of it. And
+//! the same as events for programs.
 //!
-//! Each mail is sent once: the ledger notes it afterwards. Who is killed between the two sends it again, and
+//! Each is sent once: the ledger notes it afterwards. Who is killed between the two sends it again, and
 //! never not at all.
 
 use async_trait::async_trait;
@@ -13,11 +14,15 @@ use crate::domain::signature::SigningKey;
 use crate::erase::report::PurgeReport;
 use crate::wire::{Clock, Ledger, LedgerError, Mailed, PlanListing, PlanState, PlanSummary};
 
+mod event;
 mod letter;
 pub mod smtp;
+pub mod sns;
+pub mod webhook;
 #[cfg(test)]
 mod tests;
 
+pub use event::{EVENT_SCHEMA, Event, Herald};
 pub use letter::Letter;
 
 /// How long before the end of a plan approvers are reminded, in seconds.
@@ -48,6 +53,8 @@ pub enum Occasion {
     Remind,
     /// It expired undecided, or approved and never begun.
     Expired,
+    /// It was approved; told to programs alone, which may carry it out.
+    Approved,
     /// It was rejected.
     Rejected,
     /// A run of it came to its end with something left to do.
@@ -63,6 +70,7 @@ impl Occasion {
             Self::Decide => "decide",
             Self::Remind => "remind",
             Self::Expired => "expired",
+            Self::Approved => "approved",
             Self::Rejected => "rejected",
             Self::Unfinished => "unfinished",
             Self::Finished => "finished",
@@ -74,6 +82,7 @@ impl Occasion {
         let may = |right| user.roles.iter().any(|role| role.grants(right));
         match self {
             Self::Decide | Self::Remind => may(Right::Decide),
+            Self::Approved => false,
             Self::Unfinished => may(Right::Request) || may(Right::Operate),
             Self::Expired | Self::Rejected | Self::Finished => may(Right::Request),
         }
@@ -88,8 +97,10 @@ pub struct Notifier<'a> {
     pub clock: &'a Clock,
     /// Everybody who may sign in.
     pub users: &'a [UserSettings],
-    /// Takes the letters.
-    pub postman: &'a dyn Postman,
+    /// Takes the letters; without one there are none.
+    pub postman: Option<&'a dyn Postman>,
+    /// Take the events.
+    pub heralds: &'a [&'a dyn Herald],
     /// Where people reach the pages, without a slash at its end.
     pub origin: &'a str,
     /// What links are signed by; without it mails have none but to the pages.
@@ -99,25 +110,25 @@ pub struct Notifier<'a> {
 /// What was sent, and what was not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notified {
-    /// The letters that were taken.
+    /// The letters and events that were taken.
     pub sent: Vec<Sent>,
     /// Those that were not, and why; they are tried again the next time.
     pub failed: Vec<(Sent, String)>,
 }
 
-/// A letter, by what it is about.
+/// A letter or an event, by what it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// The plan.
     pub plan: PlanId,
     /// What it is about.
     pub occasion: &'static str,
-    /// To whom, by name.
+    /// To whom, by name; of an event, to what, in brackets.
     pub to: String,
 }
 
 impl Notifier<'_> {
-    /// Sends every mail that is due and was not sent.
+    /// Sends every mail and every event that is due and was not sent.
     ///
     /// # Errors
     ///
@@ -128,17 +139,29 @@ impl Notifier<'_> {
         for plan in self.ledger.plans().await? {
             let Some(summary) = &plan.summary else { continue };
             let Some(occasion) = self.occasion(&plan, summary, &mailed).await? else { continue };
+            let is_due = |to: &str| !mailed.has(&plan.id, occasion.as_str(), to);
             let due = self.users.iter().filter(|user| {
-                occasion.is_for(user) && !mailed.has(&plan.id, occasion.as_str(), &user.name)
+                let is_reached = self.postman.is_some() && user.email.is_some();
+                is_reached && occasion.is_for(user) && is_due(&user.name)
             });
-            let due: Vec<&UserSettings> = due.filter(|user| user.email.is_some()).collect();
-            if due.is_empty() {
+            let due: Vec<&UserSettings> = due.collect();
+            let heralds = self.heralds.iter().filter(|herald| is_due(&noted(**herald)));
+            let heralds: Vec<&dyn Herald> = heralds.copied().collect();
+            if due.is_empty() && heralds.is_empty() {
                 continue;
             }
             let report = PurgeReport::new(plan.id, &self.ledger.plan(&plan.id).await?);
             let decision = self.ledger.decisions(&plan.id).await?.pop();
+            let rejected = decision.as_ref().and_then(rejection);
+            let event = Event::new(self, occasion, (&report, rejected));
+            for herald in heralds {
+                let outcome = herald.tell(&event).await;
+                self.note(&plan.id, (occasion, noted(herald)), outcome, &mut notified).await?;
+            }
             for user in due {
-                self.send(user, occasion, (&report, decision.as_ref()), &mut notified).await?;
+                let outcome = self.send(user, occasion, (&report, rejected)).await;
+                let to = (occasion, user.name.clone());
+                self.note(&plan.id, to, outcome, &mut notified).await?;
             }
         }
         Ok(notified)
@@ -158,6 +181,7 @@ impl Notifier<'_> {
             // Who was never told is told now, and not reminded.
             PlanState::Undecided if is_known && left <= REMINDER_SECONDS => Some(Occasion::Remind),
             PlanState::Undecided => Some(Occasion::Decide),
+            PlanState::Approved if is_known => Some(Occasion::Approved),
             PlanState::Rejected if is_known => Some(Occasion::Rejected),
             PlanState::Expired if is_known => Some(Occasion::Expired),
             PlanState::Finished if is_known => Some(Occasion::Finished),
@@ -172,24 +196,42 @@ impl Notifier<'_> {
         &self,
         user: &UserSettings,
         occasion: Occasion,
-        (report, decision): (&PurgeReport, Option<&Decision>),
+        what: (&PurgeReport, Option<(&str, &str)>),
+    ) -> Result<(), NotSent> {
+        let (Some(email), Some(postman)) = (&user.email, self.postman) else { return Ok(()) };
+        postman.send(&letter::write(self, (user, email), occasion, what)).await
+    }
+
+    /// Notes what was taken.
+    async fn note(
+        &self,
+        plan: &PlanId,
+        (occasion, to): (Occasion, String),
+        outcome: Result<(), NotSent>,
         notified: &mut Notified,
     ) -> Result<(), LedgerError> {
-        let Some(email) = &user.email else { return Ok(()) };
-        let reason = decision.and_then(|decision| match &decision.verdict {
-            Verdict::Rejected { reason } => Some((decision.by.as_str(), reason.as_str())),
-            Verdict::Approved { .. } => None,
-        });
-        let letter = letter::write(self, (user, email), occasion, (report, reason));
-        let (plan, to) = (report.plan_id, user.name.clone());
-        let sent = Sent { plan, occasion: occasion.as_str(), to };
-        match self.postman.send(&letter).await {
+        let occasion = occasion.as_str();
+        let sent = Sent { plan: *plan, occasion, to };
+        match outcome {
             Ok(()) => {
-                self.ledger.note_mail(&plan, occasion.as_str(), &user.name).await?;
+                self.ledger.note_mail(plan, occasion, &sent.to).await?;
                 notified.sent.push(sent);
             }
             Err(problem) => notified.failed.push((sent, problem.to_string())),
         }
         Ok(())
+    }
+}
+
+/// The name that notes have of a herald: no user's, since it stands in brackets.
+fn noted(herald: &dyn Herald) -> String {
+    format!("[{}]", herald.name())
+}
+
+/// Who rejected, and why.
+fn rejection(decision: &Decision) -> Option<(&str, &str)> {
+    match &decision.verdict {
+        Verdict::Rejected { reason } => Some((decision.by.as_str(), reason.as_str())),
+        Verdict::Approved { .. } => None,
     }
 }

@@ -53,6 +53,7 @@ async fn world() -> World {
         roles: [role].into(),
         password: None,
         token: None,
+        subject: None,
         email: has_address.then(|| format!("{name}@example.org")),
     };
     let users = vec![
@@ -74,7 +75,8 @@ impl World {
             ledger: &self.ledger,
             clock: &self.clock,
             users: &self.users,
-            postman: &self.letters,
+            postman: Some(&self.letters),
+            heralds: &[],
             origin: "https://erasure.example.org",
             key: Some(&self.key),
         };

@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Timestamp;
 use crate::domain::access::{Right, Role};
 use crate::domain::plan::PlanId;
+use crate::erase::preview::Preview;
 use crate::wire::{PlanListing, PlanState, Rendering};
 
 use super::guard::Caller;
+use super::pages::preview::ROWS;
 use super::refusal::Refusal;
 use super::{Site, openapi};
 
@@ -26,6 +28,9 @@ pub const CALLER_SCHEMA: &str = "lacuna.api.caller.v1";
 pub const PROGRESS_SCHEMA: &str = "lacuna.api.progress.v1";
 /// What the first field of the decisions on a plan says.
 pub const DECISIONS_SCHEMA: &str = "lacuna.api.decisions.v1";
+
+/// What the first field of masked rows says.
+pub const API_PREVIEW_SCHEMA: &str = "lacuna.api.preview.v1";
 
 /// Every plan, newest first.
 #[derive(Debug, Serialize)]
@@ -81,6 +86,23 @@ struct Approval {
     confirm: String,
     #[serde(default)]
     except: Vec<String>,
+}
+
+/// What asks to see rows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Previewing {
+    object: String,
+    #[serde(default)]
+    rows: Option<u8>,
+}
+
+/// Rows, masked.
+#[derive(Debug, Serialize)]
+struct Previewed {
+    schema: &'static str,
+    #[serde(flatten)]
+    preview: Preview,
 }
 
 /// What rejects a plan.
@@ -157,6 +179,21 @@ pub(super) async fn progress(State(site): State<Arc<Site>>, Path(plan): Path<Str
 
 pub(super) async fn decisions(State(site): State<Arc<Site>>, Path(plan): Path<String>) -> Response {
     answer(site.decisions(&plan).await)
+}
+
+pub(super) async fn preview(
+    State(site): State<Arc<Site>>,
+    Extension(caller): Extension<Caller>,
+    Path(plan): Path<String>,
+    body: Bytes,
+) -> Response {
+    let previewed = async {
+        let Previewing { object, rows } = parsed(&body)?;
+        let rows = rows.map_or(ROWS, usize::from);
+        let preview = site.preview(&plan, (&object, rows), &caller.person.name).await?;
+        Ok::<_, Refusal>(Previewed { schema: API_PREVIEW_SCHEMA, preview })
+    };
+    answer(previewed.await)
 }
 
 pub(super) async fn approve(

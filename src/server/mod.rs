@@ -1,9 +1,10 @@
 //! The privacy officer's side: pages to review and decide on plans, and the same as an API.
 //!
-//! Pages are made on the server and work without a script. Every route stands in one table (`routes`)
+//! Pages are made on the server and work without a script, which one has to renew how far a run is. Every
+//! route stands in one table (`routes`)
 //! with what it takes, so that who may do what is seen in one place, and the API's description is made
-//! from it. Nothing here touches the lake: pages read and write documents of the ledger, as the command
-//! line does, and by the same functions.
+//! from it. Pages read and write documents of the ledger, as the command line does, and by the same
+//! functions. Of the lake nothing is read but rows that somebody asks to see, masked.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 
-use crate::config::ServerSettings;
+use crate::config::{OidcSettings, ServerSettings, UserSettings};
 use crate::domain::dataset::DatasetName;
 use crate::domain::observe::Stop;
 use crate::domain::plan::{ErasurePlan, PlanId};
@@ -22,11 +23,13 @@ use crate::domain::signature::PublicKey;
 use crate::erase::approval::Decider;
 use crate::erase::difference::Difference;
 use crate::erase::report::PurgeReport;
+use crate::erase::tools::EraseTools;
 use crate::wire::{Clock, Ledger, LedgerError};
 
 mod api;
 mod guard;
 mod objects;
+mod oidc;
 mod openapi;
 mod pace;
 mod pages;
@@ -41,6 +44,7 @@ mod tests;
 pub use openapi::document as openapi;
 pub use refusal::{REFUSAL_SCHEMA, RefusalDocument};
 
+use oidc::Provider;
 use pace::Pace;
 use people::People;
 use refusal::Refusal;
@@ -67,6 +71,10 @@ struct Site {
     two_people: bool,
     /// The key that links to decide are signed by.
     link_key: Option<PublicKey>,
+    /// What reads rows that somebody asks to see; none where the lake is not at hand.
+    lake: Option<EraseTools>,
+    /// The identity provider that people sign in by, if there is one.
+    provider: Option<Provider>,
     people: People,
     sessions: Sessions,
     pace: Pace,
@@ -121,9 +129,11 @@ pub struct Rules {
     pub two_people: bool,
     /// The key that links to decide are signed by; none where no key is configured.
     pub link_key: Option<PublicKey>,
+    /// The identity provider that people sign in by, if there is one.
+    pub oidc: Option<OidcSettings>,
 }
 
-/// Begins to listen.
+/// Begins to listen. Without a lake no rows can be shown.
 ///
 /// # Errors
 ///
@@ -132,9 +142,15 @@ pub async fn listen(
     settings: &ServerSettings,
     rules: Rules,
     ledger: Ledger,
+    lake: Option<EraseTools>,
     clock: Clock,
 ) -> Result<Listening, ServeError> {
-    if settings.users.iter().all(|user| user.password.is_none() && user.token.is_none()) {
+    let has_provider = rules.oidc.is_some();
+    let is_known = |user: &UserSettings| {
+        let is_identified = user.email.is_some() || user.subject.is_some();
+        user.password.is_some() || user.token.is_some() || has_provider && is_identified
+    };
+    if !settings.users.iter().any(is_known) {
         return Err(ServeError::Nobody);
     }
     let address = settings.listen;
@@ -143,6 +159,9 @@ pub async fn listen(
     }
     let listening = TcpListener::bind(address).await;
     let listener = listening.map_err(|source| ServeError::Listen { address, source })?;
+    let listen = listener.local_addr()?;
+    let origin = settings.url.clone().unwrap_or_else(|| format!("http://{listen}"));
+    let provider = rules.oidc.map(|oidc| Provider::new(oidc, &origin, clock.clone()));
     let site = Site {
         people: People::new(&settings.users, clock.clone()),
         sessions: Sessions::new(settings.idle_seconds, clock.clone()),
@@ -152,8 +171,10 @@ pub async fn listen(
         datasets: rules.datasets,
         two_people: rules.two_people,
         link_key: rules.link_key,
+        lake,
+        provider,
         url: settings.url.clone(),
-        listen: listener.local_addr()?,
+        listen,
         reviews: Mutex::default(),
     };
     Ok(Listening { listener, site: Arc::new(site) })

@@ -67,9 +67,29 @@ struct Known {
     person: Arc<Person>,
     password: Option<PasswordHash>,
     token: Option<String>,
+    email: Option<String>,
+    subject: Option<String>,
 }
 
 impl People {
+    /// Whether anybody has a password.
+    pub fn has_passwords(&self) -> bool {
+        self.known.iter().any(|known| known.password.is_some())
+    }
+
+    /// Whom an identity provider knows by this subject, or by an address that it knows to be theirs. Who has
+    /// a subject is not found by an address, which may come to be somebody else's.
+    pub fn by_identity(&self, subject: &str, email: Option<&str>) -> Option<Arc<Person>> {
+        let is_subject = |known: &&Known| known.subject.as_deref() == Some(subject);
+        let is_address = |known: &&Known| {
+            let address = known.email.as_deref().filter(|_| known.subject.is_none());
+            address.zip(email).is_some_and(|(own, told)| own.eq_ignore_ascii_case(told))
+        };
+        let found = self.known.iter().find(is_subject);
+        let found = found.or_else(|| self.known.iter().find(is_address));
+        found.map(|known| known.person.clone())
+    }
+
     /// Whoever has this name, however they would prove it.
     pub fn named(&self, name: &str) -> Option<Arc<Person>> {
         let known = self.known.iter().find(|known| known.person.name == name)?;
@@ -81,6 +101,8 @@ impl People {
             person: Arc::new(Person { name: user.name.clone(), roles: user.roles.clone() }),
             password: user.password.clone(),
             token: user.token.clone(),
+            email: user.email.clone(),
+            subject: user.subject.clone(),
         };
         Self {
             known: users.iter().map(known).collect(),
@@ -177,6 +199,7 @@ mod tests {
             password: password.and_then(hash_password).and_then(|hash| PasswordHash::parse(&hash)),
             token: token.map(token_digest),
             email: None,
+            subject: None,
         };
         let users = [user("ann", Some("right"), None), user("robot", None, Some("t0ken"))];
         (People::new(&users, clock.clone()), clock)

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::erase::approval::NotDecided;
+use crate::erase::preview::NoPreview;
 use crate::erase::report::wording::plain;
 use crate::wire::{self, LedgerError, Trouble};
 
@@ -111,5 +112,17 @@ impl From<NotDecided> for Refusal {
             }
             other => Self::new(StatusCode::UNPROCESSABLE_ENTITY, other.to_string()),
         }
+    }
+}
+
+impl From<NoPreview> for Refusal {
+    fn from(error: NoPreview) -> Self {
+        let status = match error {
+            NoPreview::Ledger(error) => return error.into(),
+            NoPreview::Settled | NoPreview::Drifted => StatusCode::CONFLICT,
+            NoPreview::Read(_) => StatusCode::BAD_GATEWAY,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, plain(&error.to_string()))
     }
 }

@@ -8,7 +8,7 @@ use axum::routing::{MethodRouter, get, post};
 use crate::domain::access::Right;
 
 use super::guard::Needs;
-use super::pages::{self, link, plan, plans, requests};
+use super::pages::{self, link, oidc, plan, plans, preview, requests};
 use super::{Site, api};
 
 /// How an address is asked.
@@ -54,12 +54,17 @@ fn page_routes() -> Vec<Route> {
     let page = |method, path, needs, handler| Route { method, path, needs, api: None, handler };
     vec![
         page(Get, "/style.css", Needs::Nothing, get(pages::style)),
+        page(Get, "/live.js", Needs::Nothing, get(pages::live)),
         page(Get, "/sign-in", Needs::Nothing, get(pages::sign_in)),
         page(Post, "/sign-in", Needs::Nothing, post(pages::signed_in)),
+        page(Get, "/sign-in/oidc", Needs::Nothing, get(oidc::away)),
+        page(Get, "/sign-in/oidc/callback", Needs::Nothing, get(oidc::back)),
         page(Post, "/sign-out", Needs::SignedIn, post(pages::signed_out)),
         page(Get, "/", SEE, get(plans::all)),
         page(Get, "/plans/{plan}", SEE, get(plan::one)),
         page(Get, "/plans/{plan}/certificate", SEE, get(plan::certificate)),
+        page(Get, "/plans/{plan}/certificate.pdf", SEE, get(plan::paper)),
+        page(Post, "/plans/{plan}/preview", DECIDE, post(preview::rows)),
         page(Post, "/plans/{plan}/approve", DECIDE, post(plan::approve)),
         page(Post, "/plans/{plan}/reject", DECIDE, post(plan::reject)),
         page(Get, "/decide", Needs::Nothing, get(link::one)),
@@ -78,6 +83,7 @@ fn api_routes() -> Vec<Route> {
     let plan = ["showPlan", "The purge report of a plan", "report"];
     let progress = ["watchPlan", "How far a plan is", "progress"];
     let decisions = ["listDecisions", "The decisions on a plan, first to last", "decisions"];
+    let previewed = ["previewRows", "Rows that the plan would blank, masked; it is noted", "preview"];
     let approved = ["approvePlan", "Approves a plan, so that it can be carried out", "decision"];
     let rejected = ["rejectPlan", "Rejects a plan", "decision"];
     let requests = ["listRequests", "Every request, the most pressing first", "requests"];
@@ -95,6 +101,7 @@ fn api_routes() -> Vec<Route> {
         asked("/api/v1/plans/{plan}", plan, get(api::report)),
         asked("/api/v1/plans/{plan}/progress", progress, get(api::progress)),
         asked("/api/v1/plans/{plan}/decisions", decisions, get(api::decisions)),
+        told("/api/v1/plans/{plan}/preview", "previewing", previewed, post(api::preview)),
         told("/api/v1/plans/{plan}/approve", "approval", approved, post(api::approve)),
         told("/api/v1/plans/{plan}/reject", "rejection", rejected, post(api::reject)),
         asked("/api/v1/plans/{plan}/certificate", certificate, get(api::certificate)),

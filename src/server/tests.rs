@@ -68,6 +68,7 @@ async fn world_of(plan: &ErasurePlan) -> World {
         password: hash.clone(),
         token: Some(token_digest(name)),
         email: None,
+        subject: None,
     };
     let users: Vec<_> = Role::ALL.iter().map(|role| user(role.as_str(), &[*role])).collect();
     let site = Arc::new(Site {
@@ -78,6 +79,8 @@ async fn world_of(plan: &ErasurePlan) -> World {
         datasets: vec![DatasetName::new("reviews")],
         two_people: false,
         link_key: Some(link_key().public()),
+        lake: None,
+        provider: None,
         clock: clock.clone(),
         url: None,
         listen: HOST.parse().expect("an address"),
@@ -228,6 +231,20 @@ const MATRIX: &[(&str, &str, &[&str])] = &[
         "/api/v1/plans/{plan}/decisions",
         &["viewer", "requester", "approver", "operator", "auditor"],
     ),
+    (
+        "GET",
+        "/plans/{plan}/certificate.pdf",
+        &["viewer", "requester", "approver", "operator", "auditor"],
+    ),
+    ("GET", "/live.js", &["", "viewer", "requester", "approver", "operator", "auditor"]),
+    ("GET", "/sign-in/oidc", &["", "viewer", "requester", "approver", "operator", "auditor"]),
+    (
+        "GET",
+        "/sign-in/oidc/callback",
+        &["", "viewer", "requester", "approver", "operator", "auditor"],
+    ),
+    ("POST", "/plans/{plan}/preview", &["approver"]),
+    ("POST", "/api/v1/plans/{plan}/preview", &["approver"]),
     ("POST", "/api/v1/plans/{plan}/approve", &["approver"]),
     ("POST", "/api/v1/plans/{plan}/reject", &["approver"]),
     (
@@ -300,6 +317,19 @@ async fn an_approver_approves_on_the_page() {
     let page = world.get(&browser, &world.address("")).await.body;
     assert!(page.contains("approved by") && !page.contains("id=\"approve\""));
     assert!(page.contains("id=\"reason\""), "what was approved can still be rejected");
+}
+
+/// A server that was given the ledger alone decides, and shows no rows.
+#[tokio::test]
+async fn without_a_lake_no_rows_are_shown() {
+    let world = world().await;
+    let document = json!({ "object": "reviews:reviews/2026/11/part-0.json.gz", "rows": 3 });
+    let path = format!("/api/v1{}", world.address("/preview"));
+    let answer = world.with_token("approver", "POST", &path, &document).await;
+    assert_eq!(answer.status, 409, "{}", answer.body);
+    assert!(answer.body.contains("no access to the lake"), "{}", answer.body);
+    let odd = world.with_token("approver", "POST", &path, &json!({ "objects": 1 })).await;
+    assert_eq!(odd.status, 422, "{}", odd.body);
 }
 
 #[tokio::test]
@@ -743,7 +773,7 @@ async fn what_cannot_be_served_safely_is_not() {
         Ledger::new(lake, &b""[..], Clock::manual(NOW))
     };
     let nobody = ServerSettings::default();
-    let tried = listen(&nobody, Rules::default(), ledger(), Clock::manual(NOW)).await;
+    let tried = listen(&nobody, Rules::default(), ledger(), None, Clock::manual(NOW)).await;
     assert!(matches!(tried, Err(ServeError::Nobody)));
     let user = UserSettings {
         name: "ann".to_owned(),
@@ -751,20 +781,21 @@ async fn what_cannot_be_served_safely_is_not() {
         password: None,
         token: Some(token_digest("t")),
         email: None,
+        subject: None,
     };
     let settings = |listen: &str| ServerSettings {
         listen: listen.parse().expect("an address"),
         users: vec![user.clone()],
         ..ServerSettings::default()
     };
-    let open = listen(&settings("0.0.0.0:0"), Rules::default(), ledger(), Clock::manual(NOW)).await;
+    let open = listen(&settings("0.0.0.0:0"), Rules::default(), ledger(), None, Clock::manual(NOW)).await;
     assert!(matches!(open, Err(ServeError::Nameless { .. })));
-    let here = listen(&settings("127.0.0.1:0"), Rules::default(), ledger(), Clock::manual(NOW))
+    let here = listen(&settings("127.0.0.1:0"), Rules::default(), ledger(), None, Clock::manual(NOW))
         .await
         .expect("free");
     assert!(here.url().starts_with("http://127.0.0.1:"));
     let taken = here.url().trim_start_matches("http://").to_owned();
-    let again = listen(&settings(&taken), Rules::default(), ledger(), Clock::manual(NOW)).await;
+    let again = listen(&settings(&taken), Rules::default(), ledger(), None, Clock::manual(NOW)).await;
     assert!(matches!(again, Err(ServeError::Listen { .. })));
 }
 

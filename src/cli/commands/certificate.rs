@@ -48,6 +48,15 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Answ
     tools.ledger.put_certificate_rendering(&id, place, rendering, text.clone()).await?;
     let page = certificate.to_html();
     tools.ledger.put_certificate_rendering(&id, place, Rendering::Html, page).await?;
+    let paper = certificate.to_pdf();
+    if let Some(file) = &arguments.pdf {
+        let path = context.environment.folder().join(file);
+        std::fs::write(path, &paper).map_err(|error| {
+            Failure::new(Exit::Failed, format!("{} cannot be written: {error}", file.display()))
+        })?;
+        context.terminal.say(&format!("wrote {}", file.display()));
+    }
+    tools.ledger.put_certificate_rendering(&id, place, Rendering::Pdf, paper).await?;
     if let Some(key) = key {
         tools.ledger.sign_certificate(&id, place, &bytes, &key).await?;
     }

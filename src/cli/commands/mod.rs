@@ -32,6 +32,7 @@ mod notify;
 mod password;
 mod plan;
 mod plans;
+mod preview;
 mod request;
 mod serve;
 mod show;
@@ -96,6 +97,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Answer, Failure
         Command::Request(arguments) => request::run(context, &arguments).await,
         Command::Plan(arguments) => plan::run(context, &arguments).await,
         Command::Show(arguments) => show::run(context, &arguments).await,
+        Command::Preview(arguments) => preview::run(context, &arguments).await,
         Command::Approve(arguments) => approve::run(context, &arguments).await,
         Command::Reject(arguments) => approve::reject(context, &arguments).await,
         Command::Find(arguments) => find::run(context, &arguments).await,

@@ -1,30 +1,43 @@
-//! `lacuna notify`: reads the ledger, sends mails, notes that they were sent.
+//! `lacuna notify`: reads the ledger, sends mails and events, notes that they were sent.
 
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::view::{Answer, documents, human};
-use crate::notify::Notifier;
 use crate::notify::smtp::Smtp;
+use crate::notify::sns::Topic;
+use crate::notify::webhook::Webhook;
+use crate::notify::{Herald, Notifier, Postman};
 use crate::wire;
 
 use super::Context;
 
 pub(super) async fn run(context: &Context) -> Result<Answer, Failure> {
     let config = context.config()?;
-    let settings = config.mail.as_ref().ok_or_else(|| {
-        Failure::new(Exit::Usage, "no mail server is configured")
-            .remedy("name it in lacuna.toml: [mail] server and from")
-    })?;
-    let postman =
-        Smtp::new(settings).map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
+    if config.mail.is_none() && config.webhook.is_none() && config.topic.is_none() {
+        let message = "neither a mail server nor a webhook nor a topic is configured";
+        return Err(Failure::new(Exit::Usage, message).remedy(
+            "name one in lacuna.toml: [mail] server and from, [webhook] url, or [sns] topic_arn",
+        ));
+    }
+    let postman = config.mail.as_ref().map(Smtp::new).transpose();
+    let postman = postman.map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
+    let clock = &context.clock;
+    let webhook = config.webhook.as_ref().map(|settings| Webhook { settings, clock });
+    let topic = match &config.topic {
+        Some(settings) => Some(Topic::new(settings).await),
+        None => None,
+    };
+    let topic = topic.iter().map(|it| it as &dyn Herald);
+    let heralds: Vec<_> = webhook.iter().map(|it| it as &dyn Herald).chain(topic).collect();
     let ledger = wire::ledger(&config, context.clock.clone()).await?;
     let key = config.signing_key()?;
     let origin = config.server.origin();
     let notifier = Notifier {
         ledger: &ledger,
-        clock: &context.clock,
+        clock,
         users: &config.server.users,
-        postman: &postman,
+        postman: postman.as_ref().map(|it| it as &dyn Postman),
+        heralds: &heralds,
         origin: &origin,
         key: key.as_ref(),
     };

@@ -6,7 +6,7 @@ use crate::cli::view::{Answer, documents};
 use crate::server;
 use crate::wire;
 
-use super::Context;
+use super::{Context, workshop};
 
 pub(super) async fn run(context: &Context, arguments: &Serve) -> Result<Answer, Failure> {
     let mut settings = context.config()?.server;
@@ -18,9 +18,18 @@ pub(super) async fn run(context: &Context, arguments: &Serve) -> Result<Answer, 
         datasets: config.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
         two_people: config.plan.two_people,
         link_key: config.signing_key()?.map(|key| key.public()),
+        oidc: config.oidc.clone(),
     };
     let ledger = wire::ledger(&config, context.clock.clone()).await?;
-    let listening = server::listen(&settings, rules, ledger, context.clock.clone()).await?;
+    let lake = match workshop::erase_tools(context, &config).await {
+        Ok(tools) => Some(tools),
+        Err(failure) => {
+            let why = failure.chain().join(": ");
+            context.terminal.say(&format!("rows cannot be shown on the pages: {why}"));
+            None
+        }
+    };
+    let listening = server::listen(&settings, rules, ledger, lake, context.clock.clone()).await?;
     let url = listening.url();
     context.terminal.say(&format!("the pages are at {url}; Ctrl-C stops"));
     listening.serve(context.stop.clone()).await?;

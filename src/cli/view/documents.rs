@@ -18,6 +18,7 @@ use crate::domain::row::RowSet;
 use crate::domain::signature::PublicKey;
 use crate::domain::trail::TrailHead;
 use crate::erase::execution::{Execution, Tally};
+use crate::erase::preview;
 use crate::erase::report::PurgeReport;
 use crate::erase::verify::Verification;
 use crate::index::IndexReport;
@@ -60,6 +61,8 @@ pub(in crate::cli) const LINK: &str = "lacuna.cli.link.v1";
 pub(in crate::cli) const AUDIT_KEY: &str = "lacuna.cli.audit-key.v1";
 /// The schema of [`AuditExported`].
 pub(in crate::cli) const AUDIT_EXPORTED: &str = "lacuna.cli.audit-export.v1";
+/// The schema of [`Preview`].
+pub(in crate::cli) const PREVIEW: &str = "lacuna.cli.preview.v1";
 /// The schema of [`Vacuum`].
 pub(in crate::cli) const VACUUM: &str = "lacuna.cli.vacuum.v1";
 /// The schema of [`MetastorePrepared`].
@@ -107,6 +110,14 @@ impl Notified {
         let failed = failed.map(|(it, reason)| FailedMail { mail: mail(it), reason }).collect();
         Self { schema: NOTIFIED, sent: notified.sent.into_iter().map(mail).collect(), failed }
     }
+}
+
+/// Rows, masked.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Preview {
+    pub schema: &'static str,
+    #[serde(flatten)]
+    pub preview: preview::Preview,
 }
 
 /// A link to decide on a plan.

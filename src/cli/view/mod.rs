@@ -13,6 +13,7 @@ pub(super) mod csv;
 pub(super) mod documents;
 pub(super) mod findings;
 pub(super) mod human;
+pub(super) mod preview;
 pub(super) mod progress;
 pub(super) mod requests;
 

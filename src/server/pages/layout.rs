@@ -4,37 +4,48 @@
 
 use maud::{DOCTYPE, Markup, html};
 
+use axum::http::{HeaderValue, header};
 use axum::response::{Html, IntoResponse, Response};
 
 use crate::domain::Timestamp;
 use crate::erase::report::wording::{day, plain};
-use crate::server::guard::{Caller, FORM_TOKEN};
+use crate::server::guard::{Caller, FORM_TOKEN, LIVE_POLICY};
 use crate::server::refusal::Refusal;
 use crate::wire::PlanState;
 
 /// A page for a caller, or for somebody who is not known yet.
 pub(in crate::server) fn page(caller: Option<&Caller>, title: &str, body: &Markup) -> Response {
-    frame(caller, title, None, body)
+    frame(caller, title, &html! {}, body)
 }
 
-/// A page that asks for itself again after so many seconds.
-pub(in crate::server) fn live_page(
-    caller: &Caller,
-    title: &str,
-    seconds: u32,
-    body: &Markup,
-) -> Response {
-    frame(Some(caller), title, Some(seconds), body)
+/// A page whose script renews what changes; without a script it is renewed by hand. A page that renewed all of
+/// itself again and again would take the place in it from whoever reads it slowly (WCAG 2.2.1).
+pub(in crate::server) fn live_page(caller: &Caller, title: &str, body: &Markup) -> Response {
+    let head = html! { script src="/live.js" defer {} };
+    let mut response = frame(Some(caller), title, &head, body);
+    let policy = HeaderValue::from_static(LIVE_POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
 }
 
-fn frame(caller: Option<&Caller>, title: &str, refresh: Option<u32>, body: &Markup) -> Response {
+/// A page that leads on to another one by itself.
+pub(in crate::server) fn leading_on(to: &str) -> Response {
+    let body = html! {
+        h1 { "Signed in" }
+        p { a href=(to) { "Go on" } }
+    };
+    let head = html! { meta http-equiv="refresh" content=(format!("0; url={to}")); };
+    frame(None, "Signed in", &head, &body)
+}
+
+fn frame(caller: Option<&Caller>, title: &str, head: &Markup, body: &Markup) -> Response {
     let markup = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                @if let Some(seconds) = refresh { meta http-equiv="refresh" content=(seconds); }
+                (head)
                 title { (plain(title)) " – Lacuna" }
                 link rel="stylesheet" href="/style.css";
             }
@@ -116,4 +127,17 @@ pub(in crate::server) fn sentence(message: &str) -> String {
     let first = characters.next().map(|first| first.to_uppercase().to_string());
     let text = first.unwrap_or_default() + characters.as_str();
     if text.ends_with(['.', '!', '?']) { text } else { text + "." }
+}
+
+/// A table that scrolls by itself where the window is narrow, by the keyboard too.
+pub(in crate::server) fn table(caption: &str, heads: Markup, rows: Markup) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(caption) {
+            table {
+                caption { (caption) }
+                thead { tr { (heads) } }
+                tbody { (rows) }
+            }
+        }
+    }
 }

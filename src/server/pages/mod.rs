@@ -17,8 +17,10 @@ use super::refusal::Refusal;
 
 pub(super) mod layout;
 pub(super) mod link;
+pub(super) mod oidc;
 pub(super) mod plan;
 pub(super) mod plans;
+pub(super) mod preview;
 pub(super) mod requests;
 
 /// What of a list is shown.
@@ -53,15 +55,28 @@ fn onward(to: &str) -> &str {
     if is_page { to } else { "/" }
 }
 
-pub(super) async fn sign_in(Query(Onward { to }): Query<Onward>) -> Response {
-    sign_in_form(onward(&to), None)
+pub(super) async fn sign_in(
+    State(site): State<Arc<Site>>,
+    Query(Onward { to }): Query<Onward>,
+) -> Response {
+    sign_in_form(&site, onward(&to), None)
 }
 
-fn sign_in_form(to: &str, wrong: Option<&str>) -> Response {
+fn oidc_address(to: &str) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::from("/sign-in/oidc?"));
+    query.append_pair("to", to).finish()
+}
+
+fn sign_in_form(site: &Site, to: &str, wrong: Option<&str>) -> Response {
     let body = html! {
         div.narrow {
             h1 { "Sign in" }
             @if let Some(wrong) = wrong { p.alert role="alert" { (wrong) } }
+            @if site.provider.is_some() {
+                // A link and no form, whose way our own policy would end at this server.
+                p { a.button href=(oidc_address(to)) { "Sign in with your organisation" } }
+            }
+            @if site.provider.is_none() || site.people.has_passwords() {
             form.stack method="post" action="/sign-in" {
                 input type="hidden" name="to" value=(to);
                 label for="name" { "Name" }
@@ -70,6 +85,7 @@ fn sign_in_form(to: &str, wrong: Option<&str>) -> Response {
                 input #password name="password" type="password" autocomplete="current-password"
                     required;
                 button type="submit" { "Sign in" }
+            }
             }
         }
     };
@@ -96,7 +112,7 @@ pub(super) async fn signed_in(
             (StatusCode::TOO_MANY_REQUESTS, "Too many failures. Try again in a quarter of an hour.")
         }
     };
-    (status, sign_in_form(to, Some(wrong))).into_response()
+    (status, sign_in_form(&site, to, Some(wrong))).into_response()
 }
 
 fn welcome(site: &Site, token: &str, to: &str) -> Response {
@@ -109,7 +125,7 @@ fn set_cookie(site: &Site, response: &mut Response, cookie: &str) {
     let secure = if site.is_https() { "; Secure" } else { "" };
     let cookie = format!("{cookie}; Path=/; HttpOnly; SameSite=Strict{secure}");
     if let Ok(value) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, value);
+        response.headers_mut().append(header::SET_COOKIE, value);
     }
 }
 
@@ -127,6 +143,12 @@ pub(super) async fn signed_out(
 
 pub(super) async fn style() -> Response {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("style.css")).into_response()
+}
+
+/// The one script, of the page of a running erasure.
+pub(super) async fn live() -> Response {
+    let kind = (header::CONTENT_TYPE, "text/javascript; charset=utf-8");
+    ([kind], include_str!("live.js")).into_response()
 }
 
 pub(super) async fn nothing_here(uri: Uri) -> Response {

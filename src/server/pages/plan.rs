@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Path, Query as Asked, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use maud::{Markup, html};
 
@@ -24,9 +24,6 @@ use super::layout;
 use wording::{count, moment, number, plain};
 
 mod report;
-
-/// How often the page of a running erasure asks for itself again, in seconds.
-const LIVE_SECONDS: u32 = 2;
 
 /// What the page shows besides the report.
 struct Standing {
@@ -48,7 +45,7 @@ pub(in crate::server) async fn one(
             let title = format!("Purge report {}", review.report.request);
             let body = body(&site, &caller, &review, (&standing, &query));
             match standing.state {
-                PlanState::Begun => layout::live_page(&caller, &title, LIVE_SECONDS, &body),
+                PlanState::Begun => layout::live_page(&caller, &title, &body),
                 _ => layout::page(Some(&caller), &title, &body),
             }
         }
@@ -102,7 +99,7 @@ fn body(
         (report::warnings(report))
         @if let Some(difference) = difference { (report::difference(difference)) }
         (report::subjects(report))
-        (report::objects(report, query, may_decide))
+        (report::objects(report, query, may_decide.then(|| preview_form(caller, report)).as_ref()))
         (report::out_of_reach(report))
         (report::coverage(report))
         (decisions(&standing.decisions))
@@ -110,15 +107,26 @@ fn body(
     }
 }
 
+/// What the buttons in the table of objects send: the name of an object.
+fn preview_form(caller: &Caller, report: &PurgeReport) -> Markup {
+    html! {
+        form #preview method="post" action=(format!("/plans/{}/preview", report.plan_id)) {
+            (layout::form_token(caller))
+        }
+    }
+}
+
 fn progress(report: &PurgeReport, standing: &Standing) -> Markup {
     html! {
         @if standing.state == PlanState::Begun {
             p role="status" {
-                label for="progress" { "Under way: " (number(standing.ended)) " of "
+                label for="progress" { "Under way: " span #ended { (number(standing.ended)) } " of "
                     (count(report.objects, "object", "objects")) " dealt with" }
                 br;
-                progress #progress max=(report.objects) value=(standing.ended) {}
+                progress #progress max=(report.objects) value=(standing.ended)
+                    data-source=(format!("/api/v1/plans/{}/progress", report.plan_id)) {}
             }
+            noscript { p { a href=(format!("/plans/{}", report.plan_id)) { "Look again" } } }
         }
     }
 }
@@ -236,9 +244,25 @@ pub(in crate::server) async fn certificate(
         Ok((id, certificate)) => {
             let body = html! {
                 (certificate.body())
+                p { a href=(format!("/plans/{id}/certificate.pdf")) { "The same on paper (PDF)" } }
                 p { a href=(format!("/plans/{id}")) { "The plan" } }
             };
             layout::page(Some(&caller), "Certificate", &body)
+        }
+        Err(refusal) => refusal.into_page(),
+    }
+}
+
+/// The certificate as PDF.
+pub(in crate::server) async fn paper(
+    State(site): State<Arc<Site>>,
+    Path(plan): Path<String>,
+) -> Response {
+    match site.certificate(&plan, Rendering::Pdf).await {
+        Ok((id, bytes)) => {
+            let file = format!("inline; filename=\"certificate-{}.pdf\"", id.prefix());
+            let kind = (header::CONTENT_TYPE, "application/pdf".to_owned());
+            ([kind, (header::CONTENT_DISPOSITION, file)], bytes).into_response()
         }
         Err(refusal) => refusal.into_page(),
     }

@@ -2,8 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
 use super::flow::document;
 use super::{CANARY, Run, lake, run};
+use crate::support::python;
 
 /// Plans, approves, erases and certifies; then a request is registered, and the trail is held against it all.
 fn story() -> tempfile::TempDir {
@@ -45,6 +49,44 @@ fn documents(folder: &Path) -> Vec<PathBuf> {
     }
     files.sort();
     files
+}
+
+/// The certificate on paper says what the text says, names the digest of what is signed, and is kept as evidence.
+#[test]
+fn a_certificate_is_printed() {
+    let folder = story();
+    let path = folder.path();
+    let plans = std::fs::read_dir(path.join(".lacuna/ledger/certificates")).expect("a folder");
+    let plan = plans.last().expect("a plan").expect("an entry").path();
+    let id = plan.file_name().and_then(|name| name.to_str()).expect("an id");
+    let made = run(path, &["certificate", id, "--pdf", "certificate.pdf"]);
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let file = path.join("certificate.pdf");
+    let told = python::run("read_pdf.py", &[file.as_os_str()]);
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!((&told["title"], &told["language"]), (&"Certificate of erasure R-1".into(), &"en".into()));
+    let pages = told["pages"].as_array().expect("pages");
+    let printed: String = pages.iter().filter_map(Value::as_str).collect();
+    let dense = |text: &str| text.split_whitespace().collect::<String>();
+    assert_eq!(pages.len(), 1);
+    assert!(dense(&printed).starts_with(&dense(&made.stdout)), "{printed}");
+    let last = |extension: &str| {
+        let names = std::fs::read_dir(&plan).expect("a folder").map(|it| it.expect("one").path());
+        let is_one = |path: &PathBuf| {
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+            stem.len() == 6 && path.extension().is_some_and(|it| it == extension)
+        };
+        names.filter(is_one).max().expect("a certificate")
+    };
+    let digest = Sha256::digest(std::fs::read(last("json")).expect("a certificate"));
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(printed.contains(&digest), "{printed}");
+    let paper = last("pdf");
+    let stored = std::fs::read(&paper).expect("stored");
+    assert_eq!(stored, std::fs::read(file).expect("written"));
+    assert_eq!(verify(path, &[]).code, 0);
+    std::fs::write(paper, &stored[1..]).expect("spoilt");
+    assert_eq!(verify(path, &[]).code, 1);
 }
 
 #[test]

@@ -8,13 +8,18 @@ use super::serving::{PASSWORD, Served, with_users};
 use super::{lake, run};
 use crate::support::python;
 
-/// An approver signs in, finds the plan, sorts and filters, leaves an object out, approves; it is carried out,
-/// and the certificate opens; the register shows the request, and takes what happens to it. No page keeps anybody
+/// An approver signs in, finds the plan, sorts and filters, looks at rows, leaves an object out, approves; it
+/// is carried out, which the page follows, and the certificate opens; the register shows the request, and takes what happens to it. No page keeps anybody
 /// out (WCAG 2.2 AA, as far as axe can tell), in light and dark, nor is too wide for 320 pixels.
 #[test]
 fn a_plan_is_reviewed_in_a_browser() {
     let folder = lake();
     let path = folder.path();
+    // So many that the run is seen under way.
+    for number in 0..80 {
+        let line = format!("{{\"user_id\":\"u1\",\"text\":\"{number}\"}}\n");
+        std::fs::write(path.join(format!("reviews/2026/x{number}.json")), line).expect("written");
+    }
     with_users(path);
     let plan = run(path, &["plan", "--subject", "user=u1", "--request", "T-1", "--json"]).json();
     let id = plan["plan_id"].as_str().expect("an id");
@@ -29,7 +34,7 @@ fn a_plan_is_reviewed_in_a_browser() {
     let told = python::run("review.py", &arguments);
     let pages: Vec<Value> =
         told.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    assert_eq!(pages.len(), 7 * 4, "{told}");
+    assert_eq!(pages.len(), 9 * 4, "{told}");
     for page in pages {
         assert_eq!(page["violations"], Value::Array(Vec::new()), "{page}");
         assert_eq!(page["is_too_wide"], Value::Bool(false), "{page}");

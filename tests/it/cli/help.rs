@@ -10,6 +10,7 @@ const COMMANDS: &[&str] = &[
     "request",
     "plan",
     "show",
+    "preview",
     "approve",
     "reject",
     "notify",

@@ -9,10 +9,13 @@ mod init;
 mod mail;
 mod many;
 mod moving;
+mod oidc;
 mod openapi;
+mod preview;
 mod requests;
 mod serving;
 mod usage;
+mod webhook;
 
 use std::path::Path;
 

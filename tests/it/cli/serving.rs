@@ -19,8 +19,14 @@ pub(super) struct Served {
 
 impl Served {
     pub(super) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    /// The same with these variables of the environment.
+    pub(super) fn start_with(folder: &Path, variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_lacuna"))
             .args(["serve", "--listen", "127.0.0.1:0"])
+            .envs(variables.iter().copied())
             .current_dir(folder)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

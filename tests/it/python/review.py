@@ -1,5 +1,5 @@
 """Reviews and approves a plan in a real browser, as an approver does, and looks at each page with axe. Then an operator
-carries it out on the command line, and the certificate is opened.
+carries it out on the command line, while the page tells how far it is, and the certificate is opened.
 
     review.py URL REQUEST NAME PASSWORD PROGRAM LAKE [FOLDER]
 
@@ -9,8 +9,10 @@ pages are left there, in both colour schemes.
 
 import json
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
@@ -44,7 +46,28 @@ class Reader:
 
 
 def keys(page):
-    return page.locator("table:has(caption:text('Objects that change')) td.key:nth-child(3)").all_inner_texts()
+    return page.locator("table:has(caption:text('Objects that change')) td.key:nth-child(4)").all_inner_texts()
+
+
+def watch(page, reader, run):
+    """Looks at a run under way, which waits as long as somebody looks; then the page comes to its end by itself."""
+    try:
+        progress = page.get_by_role("progressbar")
+        deadline = time.monotonic() + 30
+        while progress.count() == 0:
+            assert run.poll() is None and time.monotonic() < deadline, "the run was seen under way"
+            page.reload()
+        run.send_signal(signal.SIGSTOP)
+        page.reload()
+        assert page.locator("meta[http-equiv=refresh]").count() == 0, "it renews no more than what changes"
+        ended, of = (int(progress.get_attribute(name)) for name in ("value", "max"))
+        assert 0 <= ended < of, (ended, of)
+        reader.look("progress")
+        run.send_signal(signal.SIGCONT)
+        page.get_by_role("heading", level=1).get_by_text("finished").wait_for()
+        assert run.wait() == 0
+    finally:
+        run.kill()
 
 
 def main(url, request, name, password, program, lake, folder=None):
@@ -68,20 +91,25 @@ def main(url, request, name, password, program, lake, folder=None):
         page.get_by_role("columnheader").get_by_role("link", name="Rows").click()
         assert sorted(keys(page)) == sorted(before), "sorting keeps every object"
         page.get_by_label("Part of the key").fill(before[0])
-        page.get_by_role("button", name="Show").click()
+        page.get_by_role("button", name="Show", exact=True).click()
         assert before[0] in keys(page) and len(keys(page)) < len(before), "the filter leaves fewer"
+        page.get_by_role("button", name=f"Show rows of {before[0]}, masked").click()
+        page.get_by_role("heading", name="Rows, masked").wait_for()
+        assert page.get_by_role("cell", name="user").count() > 0, "the rows have names of fields"
+        assert "ann@example" not in page.content(), "values are masked"
+        reader.look("rows")
+        page.go_back()
         prefix = page.locator("label[for=confirm] code").inner_text()
         page.get_by_label("Leave out " + before[0]).check()
         page.get_by_label("the beginning of the plan").fill(prefix)
         page.get_by_role("button", name="Approve").click()
         page.get_by_text("approved by").wait_for()
         reader.look("approved")
-        operate = lambda command: subprocess.run([program, command, prefix], cwd=lake, capture_output=True).returncode
-        assert operate("erase") == 0
+        watch(page, reader, subprocess.Popen([program, "erase", prefix, "--quiet"], cwd=lake, stdout=subprocess.DEVNULL))
         # What was left out still holds rows, which the certificate says.
-        assert operate("certificate") == 13
+        certificate = subprocess.run([program, "certificate", prefix], cwd=lake, capture_output=True)
+        assert certificate.returncode == 13
         page.reload()
-        page.get_by_role("heading", level=1).get_by_text("finished").wait_for()
         page.get_by_role("link", name="The certificate").click()
         page.get_by_role("heading", name="Certificate of erasure").wait_for()
         reader.look("certificate")

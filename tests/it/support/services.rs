@@ -38,6 +38,11 @@ pub(crate) fn schemathesis() -> String {
     variable("LACUNA_SCHEMATHESIS")
 }
 
+/// The identity provider: `http://127.0.0.1:9400`.
+pub(crate) fn oidc() -> String {
+    variable("LACUNA_TEST_OIDC")
+}
+
 /// The mail server: `smtp://127.0.0.1:2525`.
 pub(crate) fn smtp() -> String {
     variable("LACUNA_TEST_SMTP")

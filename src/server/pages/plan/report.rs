@@ -8,6 +8,7 @@ use crate::erase::difference::Difference;
 use crate::erase::report::PurgeReport;
 use crate::erase::report::wording::{count, number, plain, size, way};
 use crate::server::objects::{self, Line, Page, Query, Sort};
+use crate::server::pages::layout::table;
 
 pub(super) fn warnings(report: &PurgeReport) -> Markup {
     html! {
@@ -66,14 +67,17 @@ pub(super) fn subjects(report: &PurgeReport) -> Markup {
     }
 }
 
-/// The objects, a page of them; with a box to tick where somebody may decide.
-pub(super) fn objects(report: &PurgeReport, query: &Query, may_decide: bool) -> Markup {
+/// The objects, a page of them; with a box to tick and a button to see rows where somebody may decide, for
+/// whom there is a form to ask for rows by.
+pub(super) fn objects(report: &PurgeReport, query: &Query, preview: Option<&Markup>) -> Markup {
+    let may_decide = preview.is_some();
     let page = objects::page(report, query);
     html! {
         h2 #objects { "Objects" }
         (by_dataset(report))
         (filter(report, query))
         p { (count(page.found as u64, "object", "objects")) }
+        @if let Some(form) = preview { (form) }
         (table("Objects that change", heads(query, may_decide), html! {
             @for line in &page.lines { (row(line, may_decide)) }
         }))
@@ -134,7 +138,7 @@ fn heads(query: &Query, may_decide: bool) -> Markup {
         }
     };
     html! {
-        @if may_decide { th scope="col" { "Leave out" } }
+        @if may_decide { th scope="col" { "Leave out" } th scope="col" { "Look at" } }
         th scope="col" { "Dataset" }
         (sortable(Sort::Key, None))
         (sortable(Sort::Rows, Some("number"))) th.number scope="col" { "Of" }
@@ -154,6 +158,12 @@ fn row(line: &Line<'_>, may_decide: bool) -> Markup {
                 td {
                     input type="checkbox" name="except" form="approve" value=(line.name())
                         aria-label=(format!("Leave out {key}"));
+                }
+                td {
+                    @if line.change.rewrite.is_some() {
+                        button.quiet type="submit" form="preview" name="object" value=(line.name())
+                            aria-label=(format!("Show rows of {key}, masked")) { "Rows" }
+                    }
                 }
             }
             td { (plain(line.dataset.as_str())) }
@@ -262,19 +272,6 @@ fn ledger_line(of: &Coverage) -> Markup {
                 td.number { (number(value)) }
             }
             td.number { (format!("{:.1} %", crate::erase::report::shown_percent(of))) }
-        }
-    }
-}
-
-/// A table that scrolls by itself where the window is narrow, by the keyboard too.
-fn table(caption: &str, heads: Markup, rows: Markup) -> Markup {
-    html! {
-        div.scroll tabindex="0" role="region" aria-label=(caption) {
-            table {
-                caption { (caption) }
-                thead { tr { (heads) } }
-                tbody { (rows) }
-            }
         }
     }
 }
