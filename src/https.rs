@@ -28,7 +28,9 @@ const LONGEST_ANSWER: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoAnswer {
     /// The address cannot be asked.
-    #[error("not an address to send to: write it as https://HOST/PATH; http:// is for this machine alone")]
+    #[error(
+        "not an address to send to: write it as https://HOST/PATH; http:// is for this machine alone"
+    )]
     Address,
     /// Nobody is there.
     #[error("the server cannot be reached")]
@@ -152,7 +154,8 @@ mod tests {
         assert_eq!(of("http://127.0.0.1:9/x"), here("127.0.0.1", 9, false));
         assert_eq!(of("http://[::1]:9/x"), here("::1", 9, false));
         assert_eq!(of("http://localhost"), here("localhost", 80, false));
-        for text in ["http://a.example", "ftp://a.example", "/path", "a.example", "https://u:p@a.example"]
+        for text in
+            ["http://a.example", "ftp://a.example", "/path", "a.example", "https://u:p@a.example"]
         {
             assert_eq!(of(text), None, "{text}");
         }

@@ -34,8 +34,11 @@ fn exercise(file: &Bytes, field: (&str, IdentifierType)) {
     let rows = found.as_ref().map_or(8, |found| found.rows).min(500);
     let landmarks = found.map(|found| found.landmarks).unwrap_or_default();
     let print = |file: &Bytes, except: Except<'_>| format.fingerprint(file, except).ok();
-    if let Some(order) =
-        order(&fields, &HashSet::from([subject]), 0..rows, (Default::default(), landmarks))
+    let order = order(&fields, &HashSet::from([subject]), 0..rows, (Default::default(), landmarks));
+    if let Some(order) = &order {
+        drop(format.show(file, order));
+    }
+    if let Some(order) = order
         && let Ok(blanking) = format.blank(Arc::new(file.clone()), &order)
         && let Some(edit) = blanking.edit
         && let Ok(new) = apply(file, edit)

@@ -58,6 +58,10 @@ pub fn erase(made: &Made, choices: &mut Choices<'_>) {
         return;
     };
     let blanking = format.blank(Arc::new(made.bytes.clone()), &order).expect("readable");
+    let shown = format.show(&made.bytes, &order).expect("readable");
+    let shown: BTreeSet<u64> =
+        shown.iter().filter(|row| row.is_theirs).map(|row| row.row.0).collect();
+    assert_eq!(shown, &rows & &ordered, "what is shown as theirs");
     let unmatched: BTreeSet<u64> = blanking.unmatched.iter().map(|row| row.0).collect();
     assert_eq!(unmatched, &ordered - &rows, "what did not match");
     let Some(blanked) = blanking.blanked.clone() else {

@@ -245,6 +245,10 @@ pub fn erase(
     let expected: BTreeSet<u64> = theirs.intersection(&ordered).copied().collect();
     let rows = blanking.blanked.iter().flat_map(|rows| rows.iter()).map(|row| row.0);
     let rows: BTreeSet<u64> = rows.collect();
+    let shown = format.show(bytes, &order).expect("what is scanned can be shown");
+    let shown: BTreeSet<u64> =
+        shown.iter().filter(|row| row.is_theirs).map(|row| row.row.0).collect();
+    assert!(are_wrong || shown == expected, "the subjects' ordered rows are shown as theirs");
     if are_wrong && rows != expected {
         // A place that is wrong in its row number alone may lead to other rows of the subjects.
         changes_only(format, (bytes, blanking.edit), &theirs);

@@ -4,9 +4,9 @@ use std::error::Error;
 
 use crate::config::{ConfigError, Problem};
 use crate::erase::approval::{NotAdmitted, NotDecided};
-use crate::erase::preview::NoPreview;
 use crate::erase::lookup::LookupError;
 use crate::erase::prepare::PlanError;
+use crate::erase::preview::NoPreview;
 use crate::erase::tools::EraseError;
 use crate::index::copy::CopyError;
 use crate::index::{IndexError, InventoryError};

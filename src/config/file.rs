@@ -15,11 +15,11 @@ use super::key::KeySource;
 use super::location;
 use super::mail::{self, MailLogin, MailSettings};
 use super::oidc::{self, OidcSettings};
-use super::topic::{self, TopicSettings};
-use super::webhook::{self, WebhookSettings};
 use super::postgres;
 use super::server;
 use super::table::{Document, Table, Text};
+use super::topic::{self, TopicSettings};
+use super::webhook::{self, WebhookSettings};
 use super::{Config, MetastoreSettings, PlanSettings, S3Settings, ServerSettings};
 
 /// A configuration file that was read.
@@ -78,7 +78,21 @@ impl<'a> Reader<'a> {
         self.check_rooms(&metastore, &ledger, &datasets);
         let datasets = datasets.into_iter().map(|(dataset, _)| dataset).collect();
         let file = path.to_owned();
-        Some(Config { file, metastore, ledger, key, signing_key, plan, s3, server, mail, oidc, webhook, topic, datasets })
+        Some(Config {
+            file,
+            metastore,
+            ledger,
+            key,
+            signing_key,
+            plan,
+            s3,
+            server,
+            mail,
+            oidc,
+            webhook,
+            topic,
+            datasets,
+        })
     }
 
     fn metastore(&self, root: &mut Table<'a>) -> Option<MetastoreSettings> {

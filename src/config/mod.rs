@@ -26,20 +26,20 @@ mod server;
 pub mod subjects;
 mod suggest;
 mod table;
+pub mod template;
 mod topic;
 mod webhook;
-pub mod template;
 
 pub use dynamodb::DynamoDbSettings;
 pub use environment::{Environment, VARIABLES};
 pub use error::{ConfigError, Place, Problem};
 pub use key::{KeySource, signing_key_in};
-pub use oidc::OidcSettings;
 pub use mail::{MailLogin, MailSecurity, MailServer, MailSettings};
-pub use topic::TopicSettings;
-pub use webhook::WebhookSettings;
+pub use oidc::OidcSettings;
 pub use postgres::{Password, PostgresSettings};
 pub use server::{PasswordHash, ServerSettings, UserSettings};
+pub use topic::TopicSettings;
+pub use webhook::WebhookSettings;
 
 /// The file that is looked for in the current folder and those above it.
 pub const FILE_NAME: &str = "lacuna.toml";

@@ -49,7 +49,8 @@ mod tests {
     fn a_topic_says_where_it_is() {
         let found = topic("arn:aws-cn:sns:cn-north-1:111122223333:erasures.fifo").ok();
         assert_eq!(found.map(|it| it.region).as_deref(), Some("cn-north-1"));
-        for text in ["", "erasures", "arn:aws:sqs:a:1:b", "arn:aws:sns::1:b", "arn:aws:sns:a:1:b:c"] {
+        for text in ["", "erasures", "arn:aws:sqs:a:1:b", "arn:aws:sns::1:b", "arn:aws:sns:a:1:b:c"]
+        {
             assert!(topic(text).is_err(), "{text}");
         }
     }

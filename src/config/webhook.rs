@@ -74,8 +74,10 @@ pub(super) fn secret(text: &str) -> Result<Vec<u8>, Problem> {
     let encoded = text.trim().strip_prefix("whsec_");
     let bytes = encoded.and_then(|encoded| STANDARD.decode(encoded).ok());
     bytes.filter(|bytes| (24..=64).contains(&bytes.len())).ok_or_else(|| {
-        Problem::new("the environment variable that `secret_env` of [webhook] names holds no secret")
-            .remedy("make one: echo \"whsec_$(openssl rand -base64 32)\"")
+        Problem::new(
+            "the environment variable that `secret_env` of [webhook] names holds no secret",
+        )
+        .remedy("make one: echo \"whsec_$(openssl rand -base64 32)\"")
     })
 }
 
@@ -85,21 +87,36 @@ mod tests {
 
     #[test]
     fn events_leave_this_machine_by_tls_alone() {
-        for text in ["https://a.example/b?c=d", "http://127.0.0.1:9/x", "http://localhost", "http://[::1]:9"]
-        {
+        for text in [
+            "https://a.example/b?c=d",
+            "http://127.0.0.1:9/x",
+            "http://localhost",
+            "http://[::1]:9",
+        ] {
             assert!(url(text).is_ok(), "{text}");
         }
-        for text in ["", "a.example", "http://a.example", "http://127.0.0.1.a.example", "ftp://a",
-            "https://", "https://u:p@a.example", "https://a b"]
-        {
+        for text in [
+            "",
+            "a.example",
+            "http://a.example",
+            "http://127.0.0.1.a.example",
+            "ftp://a",
+            "https://",
+            "https://u:p@a.example",
+            "https://a b",
+        ] {
             assert!(url(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_secret_is_long_enough() {
-        assert_eq!(secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").map(|it| it.len()).ok(), Some(24));
-        for text in ["", "whsec_", "whsec_c2hvcnQ=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_?"] {
+        assert_eq!(
+            secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").map(|it| it.len()).ok(),
+            Some(24)
+        );
+        for text in ["", "whsec_", "whsec_c2hvcnQ=", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_?"]
+        {
             assert!(secret(text).is_err(), "{text}");
         }
     }

@@ -45,7 +45,9 @@ pub enum NoPreview {
     #[error("nothing is to be decided about the plan any more, so that no rows are shown")]
     Settled,
     /// A text names no object of the plan, or several.
-    #[error("the object is not in the plan, or in several datasets; write it as DATASET:KEY, as the report does")]
+    #[error(
+        "the object is not in the plan, or in several datasets; write it as DATASET:KEY, as the report does"
+    )]
     NotInPlan,
     /// The plan blanks no row of the object.
     #[error("the plan deletes old versions of this object and blanks no row of it")]

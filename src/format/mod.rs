@@ -393,8 +393,7 @@ pub trait Format: Send + Sync {
     /// # Errors
     ///
     /// As `scan`.
-    fn show(&self, source: &dyn Source, order: &BlankOrder)
-    -> Result<Vec<MaskedRow>, FormatError>;
+    fn show(&self, source: &dyn Source, order: &BlankOrder) -> Result<Vec<MaskedRow>, FormatError>;
 
     /// Answers with the object without its blanks. Rows are renumbered by it.
     ///

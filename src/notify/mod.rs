@@ -18,9 +18,9 @@ mod event;
 mod letter;
 pub mod smtp;
 pub mod sns;
-pub mod webhook;
 #[cfg(test)]
 mod tests;
+pub mod webhook;
 
 pub use event::{EVENT_SCHEMA, Event, Herald};
 pub use letter::Letter;

@@ -11,8 +11,8 @@ use aws_sdk_sns::types::MessageAttributeValue;
 use crate::aws::{Access, configuration};
 use crate::config::TopicSettings;
 
-use super::event::{Event, Herald};
 use super::NotSent;
+use super::event::{Event, Herald};
 
 /// How long an answer may take to begin.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -66,7 +66,8 @@ impl Herald for Topic {
 
 /// The service's code, without its text, which may hold anything.
 fn refused(code: Option<&str>) -> NotSent {
-    let is_tame = |code: &&str| code.len() <= 64 && code.bytes().all(|it| it.is_ascii_alphanumeric());
+    let is_tame =
+        |code: &&str| code.len() <= 64 && code.bytes().all(|it| it.is_ascii_alphanumeric());
     NotSent(match code.filter(is_tame) {
         Some(code) => format!("the topic was not published to: {code}"),
         None => "the topic cannot be reached".to_owned(),

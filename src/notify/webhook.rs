@@ -13,8 +13,8 @@ use crate::config::WebhookSettings;
 use crate::https;
 use crate::wire::Clock;
 
-use super::event::{Event, Herald};
 use super::NotSent;
+use super::event::{Event, Herald};
 
 /// An address that events are sent to.
 pub struct Webhook<'a> {
@@ -69,8 +69,11 @@ mod tests {
     #[test]
     fn a_signature_is_the_specifications() {
         let secret = STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("a secret");
-        let signature =
-            sign(&secret, ("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330), b"{\"test\": 2432232314}");
+        let signature = sign(
+            &secret,
+            ("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330),
+            b"{\"test\": 2432232314}",
+        );
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 }

@@ -83,7 +83,8 @@ fn api_routes() -> Vec<Route> {
     let plan = ["showPlan", "The purge report of a plan", "report"];
     let progress = ["watchPlan", "How far a plan is", "progress"];
     let decisions = ["listDecisions", "The decisions on a plan, first to last", "decisions"];
-    let previewed = ["previewRows", "Rows that the plan would blank, masked; it is noted", "preview"];
+    let previewed =
+        ["previewRows", "Rows that the plan would blank, masked; it is noted", "preview"];
     let approved = ["approvePlan", "Approves a plan, so that it can be carried out", "decision"];
     let rejected = ["rejectPlan", "Rejects a plan", "decision"];
     let requests = ["listRequests", "Every request, the most pressing first", "requests"];

@@ -788,14 +788,17 @@ async fn what_cannot_be_served_safely_is_not() {
         users: vec![user.clone()],
         ..ServerSettings::default()
     };
-    let open = listen(&settings("0.0.0.0:0"), Rules::default(), ledger(), None, Clock::manual(NOW)).await;
+    let open =
+        listen(&settings("0.0.0.0:0"), Rules::default(), ledger(), None, Clock::manual(NOW)).await;
     assert!(matches!(open, Err(ServeError::Nameless { .. })));
-    let here = listen(&settings("127.0.0.1:0"), Rules::default(), ledger(), None, Clock::manual(NOW))
-        .await
-        .expect("free");
+    let here =
+        listen(&settings("127.0.0.1:0"), Rules::default(), ledger(), None, Clock::manual(NOW))
+            .await
+            .expect("free");
     assert!(here.url().starts_with("http://127.0.0.1:"));
     let taken = here.url().trim_start_matches("http://").to_owned();
-    let again = listen(&settings(&taken), Rules::default(), ledger(), None, Clock::manual(NOW)).await;
+    let again =
+        listen(&settings(&taken), Rules::default(), ledger(), None, Clock::manual(NOW)).await;
     assert!(matches!(again, Err(ServeError::Listen { .. })));
 }
 

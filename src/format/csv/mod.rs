@@ -18,7 +18,7 @@ use super::text::{Broken, EraseRecord, Found, Plain, ReadRecord, Syntax};
 use crate::domain::dataset::EraseAction;
 use crate::domain::field::{BoundFields, FieldPath, Step};
 use crate::domain::identifier::RawValue;
-use crate::domain::masked::{Shape, MaskedRow};
+use crate::domain::masked::{MaskedRow, Shape};
 
 mod cut;
 mod fields;

@@ -423,9 +423,6 @@ fn a_row_is_shown_by_its_columns() {
         .collect();
     assert_eq!(
         told,
-        [
-            "0 true user=x9;xxxx, xxxx=Xxx \"X\";note=x;4=99",
-            "1 false user=x9;xxxx, xxxx=x;note=x",
-        ]
+        ["0 true user=x9;xxxx, xxxx=Xxx \"X\";note=x;4=99", "1 false user=x9;xxxx, xxxx=x;note=x",]
     );
 }

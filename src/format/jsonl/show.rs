@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::tree::{NodeId, Tree};
 use super::walk::{Scalar, Visitor, Walker, decode};
-use crate::domain::masked::{Shape, MaskedRow};
+use crate::domain::masked::{MaskedRow, Shape};
 
 /// Adds what stands in a line; of one that is no JSON object, its shape.
 pub(super) fn show(text: &[u8], row: &mut MaskedRow) {
@@ -101,7 +101,8 @@ mod tests {
     fn shown(line: &str) -> String {
         let mut row = MaskedRow::new(RowNumber(0), true);
         show(line.as_bytes(), &mut row);
-        let fields = row.fields.iter().map(|field| format!("{} {}", field.name, field.value.as_str()));
+        let fields =
+            row.fields.iter().map(|field| format!("{} {}", field.name, field.value.as_str()));
         fields.collect::<Vec<_>>().join("\n")
     }
 

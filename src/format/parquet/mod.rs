@@ -139,11 +139,7 @@ impl Format for ParquetFormat {
         })
     }
 
-    fn show(
-        &self,
-        source: &dyn Source,
-        order: &BlankOrder,
-    ) -> Result<Vec<MaskedRow>, FormatError> {
+    fn show(&self, source: &dyn Source, order: &BlankOrder) -> Result<Vec<MaskedRow>, FormatError> {
         guarded(|| show::show(source, &Footer::read(source)?, order))
     }
 

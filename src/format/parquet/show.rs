@@ -6,7 +6,7 @@ use super::plan::{by_group, matches};
 use super::stream::Entries;
 use super::value::{Value, Values};
 use crate::domain::identifier::RawValue;
-use crate::domain::masked::{Shape, MaskedRow};
+use crate::domain::masked::{MaskedRow, Shape};
 use crate::domain::row::{RowNumber, RowSet};
 use crate::format::{BlankOrder, FormatError, Source};
 

@@ -201,11 +201,7 @@ impl<S: Syntax> Format for Text<S> {
         self.blank_near(&source, order, &Landmarks::default())
     }
 
-    fn show(
-        &self,
-        source: &dyn Source,
-        order: &BlankOrder,
-    ) -> Result<Vec<MaskedRow>, FormatError> {
+    fn show(&self, source: &dyn Source, order: &BlankOrder) -> Result<Vec<MaskedRow>, FormatError> {
         if !order.landmarks.rows.is_empty() {
             match self.show_near(source, order, &order.landmarks) {
                 Ok(rows) if rows.len() == order.rows.as_slice().len() && all_theirs(&rows) => {
@@ -344,7 +340,9 @@ impl<S: Syntax> Text<S> {
             records.go_to(stretch)?;
             while records.rows().0 < stretch.end.0 {
                 let Some(record) = records.next()? else { break };
-                let Some(row) = record.row.filter(|&row| order.rows.contains(row)) else { continue };
+                let Some(row) = record.row.filter(|&row| order.rows.contains(row)) else {
+                    continue;
+                };
                 found.clear();
                 let is_read = reader.read(record.text, &mut found).is_ok();
                 let mut masked = MaskedRow::new(row, is_read && found.any_of(&order.subjects));

@@ -20,9 +20,9 @@ use crate::domain::Timestamp;
 use crate::https;
 use crate::wire::Clock;
 
-mod token;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use token::{Claims, Unbelieved, believed};
 
@@ -165,7 +165,8 @@ impl Provider {
         let mut held = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         held.retain(|_, pending| lasts(pending.began_at, now, PATIENCE_SECONDS));
         if held.len() >= MOST {
-            let first = held.iter().min_by_key(|(_, it)| it.began_at).map(|(state, _)| state.clone());
+            let first =
+                held.iter().min_by_key(|(_, it)| it.began_at).map(|(state, _)| state.clone());
             first.and_then(|state| held.remove(&state));
         }
         held.insert(state, pending);
@@ -256,8 +257,7 @@ impl Provider {
             return Ok(known.clone());
         }
         let issuer = &self.settings.issuer;
-        let place =
-            format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+        let place = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let places: Places = asked(get(&place)?).await?;
         // What somebody else says of the provider is not to be believed.
         if places.issuer != *issuer || !https::is_sendable(&places.authorization_endpoint) {

@@ -71,7 +71,8 @@ fn a_token_of_the_provider_is_believed() {
     assert_eq!((claims.sub.as_str(), claims.verified_email()), ("s-1", Some("ann@example.org")));
     let several = with("aud", json!([CLIENT, "other"]));
     assert!(believe(&key.token(&several), &key.set()).is_ok());
-    for (flag, is_verified) in [(json!(false), false), (json!("true"), true), (json!("yes"), false)] {
+    for (flag, is_verified) in [(json!(false), false), (json!("true"), true), (json!("yes"), false)]
+    {
         let claims = believe(&key.token(&with("email_verified", flag)), &key.set());
         assert_eq!(claims.expect("believed").verified_email().is_some(), is_verified);
     }
@@ -145,13 +146,16 @@ fn a_sign_in_ends_once_and_where_it_began() {
     };
     let provider = Provider::new(settings, "https://erasure.example.org", clock.clone());
     let begin = |state: &str| {
-        provider.remember(state.to_owned(), Pending {
-            browser: Sha256::digest("theirs").into(),
-            nonce: NONCE.to_owned(),
-            verifier: String::new(),
-            to: "/".to_owned(),
-            began_at: clock.now(),
-        });
+        provider.remember(
+            state.to_owned(),
+            Pending {
+                browser: Sha256::digest("theirs").into(),
+                nonce: NONCE.to_owned(),
+                verifier: String::new(),
+                to: "/".to_owned(),
+                began_at: clock.now(),
+            },
+        );
     };
     begin("one");
     assert!(provider.recall("two", "theirs").is_none());

@@ -74,8 +74,11 @@ async fn welcomed(
     let found = provider.end(&back.state, back.code.as_deref(), browser).await.map_err(refused)?;
     let person = site.people.by_identity(&found.subject, found.email.as_deref());
     let person = person.ok_or_else(|| {
-        Refusal::new(StatusCode::FORBIDDEN, "the identity provider knows you, and this server does not")
-            .remedy("ask for a [[server.user]] with your `subject`, or your verified `email`")
+        Refusal::new(
+            StatusCode::FORBIDDEN,
+            "the identity provider knows you, and this server does not",
+        )
+        .remedy("ask for a [[server.user]] with your `subject`, or your verified `email`")
     })?;
     let token = site.sessions.begin(person).ok_or_else(|| refused(NotIdentified::NoRandom))?;
     Ok((token, onward(&found.to).to_owned()))

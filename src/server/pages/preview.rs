@@ -50,11 +50,11 @@ fn body(preview: &Preview) -> Markup {
 }
 
 fn one(row: &MaskedRow) -> Markup {
-    let title = format!("Row {}", number(row.row.0));
+    let caption = format!("Fields of row {}", number(row.row.0));
     html! {
-        h2 { (title) }
+        h2 { "Row " (number(row.row.0)) }
         @if !row.is_theirs { p.verdict { (nobody_here()) "." } }
-        (layout::table(&title, html! {
+        (layout::table(&caption, html! {
             th scope="col" { "Field" } th scope="col" { "Shape of the value" }
         }, html! {
             @for field in &row.fields {

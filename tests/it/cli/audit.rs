@@ -64,7 +64,10 @@ fn a_certificate_is_printed() {
     let file = path.join("certificate.pdf");
     let told = python::run("read_pdf.py", &[file.as_os_str()]);
     let told: Value = serde_json::from_str(&told).expect("JSON");
-    assert_eq!((&told["title"], &told["language"]), (&"Certificate of erasure R-1".into(), &"en".into()));
+    assert_eq!(
+        (&told["title"], &told["language"]),
+        (&"Certificate of erasure R-1".into(), &"en".into())
+    );
     let pages = told["pages"].as_array().expect("pages");
     let printed: String = pages.iter().filter_map(Value::as_str).collect();
     let dense = |text: &str| text.split_whitespace().collect::<String>();

@@ -73,7 +73,7 @@ fn the_provider_says_who_somebody_is_and_the_file_what_they_may() {
     assert!(status == 303 && place.contains("code_challenge_method=S256"), "{head}");
     let back = format!("GET /sign-in/oidc/callback?state={state}&code=y");
     let (status, head, _) = served.ask(&back, &["cookie: lacuna-sign-in=another"], "");
-    assert!(status == 422 && !head.contains("lacuna=") , "{head}");
+    assert!(status == 422 && !head.contains("lacuna="), "{head}");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use super::{CANARY, Run, lake, run};
 fn planned() -> (tempfile::TempDir, String) {
     let folder = lake();
     let path = folder.path();
-    let line = format!("{{\"user_id\":\"u1\",\"contact\":{{\"email\":\"{CANARY}\"}},\"ages\":[7]}}\n");
+    let line =
+        format!("{{\"user_id\":\"u1\",\"contact\":{{\"email\":\"{CANARY}\"}},\"ages\":[7]}}\n");
     let file = path.join("reviews/2026/a.json");
     let text = std::fs::read_to_string(&file).expect("an object") + &line;
     std::fs::write(&file, text).expect("written");
@@ -45,7 +46,11 @@ fn rows_are_shown_masked_and_who_looked_is_noted() {
     for object in ["reviews:2026/a.json", "1.csv"] {
         let shown = preview(path, &id, &[object, "--by", "officer"]);
         assert_eq!(shown.code, 0, "{}", shown.stderr);
-        assert!(!shown.stdout.contains(CANARY) && !shown.stdout.contains("ann"), "{}", shown.stdout);
+        assert!(
+            !shown.stdout.contains(CANARY) && !shown.stdout.contains("ann"),
+            "{}",
+            shown.stdout
+        );
         told += &shown.stdout;
     }
     insta::assert_snapshot!("preview", told);

@@ -45,7 +45,8 @@ fn receiver(statuses: &'static [u16]) -> (String, Receiver<Heard>) {
             let mut body = vec![0; length];
             reader.read_exact(&mut body).expect("a body");
             let body = String::from_utf8(body).expect("UTF-8");
-            let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\nlocation: /x\r\n\r\n");
+            let answer =
+                format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\nlocation: /x\r\n\r\n");
             reader.get_mut().write_all(answer.as_bytes()).expect("answered");
             sender.send(Heard { headers, body }).expect("somebody listens");
         }
@@ -92,7 +93,10 @@ fn an_event_is_told_until_it_is_taken_and_then_never_again() {
         ids.push(heard().headers["webhook-id"].clone());
     }
     let sent = document(&notify(path), "cli.notify");
-    assert_eq!((&sent["sent"][0]["to"], &sent["sent"][0]["plan"]), (&"[webhook]".into(), &id.into()));
+    assert_eq!(
+        (&sent["sent"][0]["to"], &sent["sent"][0]["plan"]),
+        (&"[webhook]".into(), &id.into())
+    );
     let taken = heard();
     ids.push(taken.headers["webhook-id"].clone());
     ids.dedup();
@@ -147,7 +151,10 @@ fn an_event_is_published_to_a_topic() {
     let received: Vec<Value> =
         topic("receive").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(received.len(), 1, "{received:?}");
-    assert_eq!((&received[0]["plan_id"], &received[0]["occasion"]), (&plan["plan_id"], &"decide".into()));
+    assert_eq!(
+        (&received[0]["plan_id"], &received[0]["occasion"]),
+        (&plan["plan_id"], &"decide".into())
+    );
 }
 
 #[test]

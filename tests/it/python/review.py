@@ -42,7 +42,10 @@ class Reader:
         print(json.dumps({"page": name, "violations": told, "is_too_wide": wide}))
         if self.folder and name.endswith("1280"):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.page.screenshot(path=self.folder / f"{name.removesuffix('-1280')}.png", full_page=True)
+            height = min(self.page.evaluate("document.documentElement.scrollHeight"), 1500)
+            clip = {"x": 0, "y": 0, "width": 1280, "height": height}
+            picture = self.folder / f"{name.removesuffix('-1280')}.png"
+            self.page.screenshot(path=picture, full_page=True, clip=clip)
 
 
 def keys(page):

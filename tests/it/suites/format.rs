@@ -18,7 +18,8 @@ use lacuna::domain::posting::{RowGap, RowPosting};
 use lacuna::domain::row::{RowCount, RowNumber, RowSet};
 use lacuna::format::detect::{self, Opened};
 use lacuna::format::{
-    BlankOrder, Blanking, Except, Fingerprint, Format, FormatError, ScanSink, SharedSource, Source, Stopped,
+    BlankOrder, Blanking, Except, Fingerprint, Format, FormatError, ScanSink, SharedSource, Source,
+    Stopped,
 };
 use proptest::prelude::*;
 

@@ -326,8 +326,7 @@ fn change(
     (entries, rows): (u64, &Range<u64>),
 ) -> Result<Changed, FormatError> {
     let max = task.leaf.max_definition().unsigned_abs();
-    let kept_level =
-        (task.level.repetition.unsigned_abs(), task.level.definition.unsigned_abs());
+    let kept_level = (task.level.repetition.unsigned_abs(), task.level.definition.unsigned_abs());
     let mut changed = Changed {
         levels: Levels::default(),
         fates: Vec::new(),
@@ -370,11 +369,7 @@ fn change(
         }
     }
     let begins = old.repetitions.first().is_none_or(|&first| first == 0);
-    if next == rows.end && begins {
-        Ok(changed)
-    } else {
-        Err(other_rows())
-    }
+    if next == rows.end && begins { Ok(changed) } else { Err(other_rows()) }
 }
 
 fn other_rows() -> FormatError {
@@ -401,7 +396,8 @@ impl Changed {
         let mut at = 0;
         let runs = task.changed.iter().skip_while(|run| run.end <= rows.start);
         for run in runs.take_while(|run| run.start < rows.end) {
-            let from = usize::try_from(run.start.saturating_sub(rows.start)).map_err(|_| Malformed)?;
+            let from =
+                usize::try_from(run.start.saturating_sub(rows.start)).map_err(|_| Malformed)?;
             let to = usize::try_from(run.end.min(rows.end) - rows.start).map_err(|_| Malformed)?;
             self.values += match old.definitions.get(at..from) {
                 Some(between) if !is_required => present(between),
