@@ -118,15 +118,6 @@ fn of_workflow(error: &(dyn Error + 'static)) -> Option<Exit> {
             _ => Some(Exit::Usage),
         };
     }
-    if let Some(error) = error.downcast_ref::<NoPreview>() {
-        return match error {
-            NoPreview::Ledger(error) => of_store(error),
-            NoPreview::Read(error) => of_store(error),
-            NoPreview::Drifted => Some(Exit::Stale),
-            NoPreview::Settled => Some(Exit::NotApproved),
-            _ => Some(Exit::Usage),
-        };
-    }
     if let Some(error) = error.downcast_ref::<PlanError>() {
         return match error {
             PlanError::BelowFloor { .. } => Some(Exit::CoverageTooLow),
@@ -180,10 +171,20 @@ fn of_workflow(error: &(dyn Error + 'static)) -> Option<Exit> {
     }
 }
 
-/// The code of what the request register refused, or why it failed; and of a file that is no evidence.
+/// The code of what the request register refused, or why it failed; of a file that is no evidence; and of rows
+/// that cannot be shown.
 fn of_evidence(error: &(dyn Error + 'static)) -> Option<Exit> {
     if error.is::<PackError>() {
         return Some(Exit::Usage);
+    }
+    if let Some(error) = error.downcast_ref::<NoPreview>() {
+        return match error {
+            NoPreview::Ledger(error) => of_store(error),
+            NoPreview::Read(error) => of_store(error),
+            NoPreview::Drifted => Some(Exit::Stale),
+            NoPreview::Settled => Some(Exit::NotApproved),
+            _ => Some(Exit::Usage),
+        };
     }
     match error.downcast_ref::<RegisterError>()? {
         RegisterError::Refused(_) => Some(Exit::Usage),

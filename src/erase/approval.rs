@@ -140,11 +140,13 @@ pub async fn decide(
             if clock.now() >= plan.expires_at && !ledger.has_begun(id).await? {
                 return Err(NotDecided::Expired { at: plan.expires_at });
             }
-            if let Some(obstacle) = obstacle(ledger, &plan, &left_out(except), clock).await? {
+            let request = registered(ledger, &plan.request).await?;
+            let except = left_out(except);
+            if let Some(obstacle) = obstacle(request.as_ref(), &plan, &except, clock.now()) {
                 return Err(obstacle.into());
             }
             if decider.is_one_of_two {
-                check_two(registered(ledger, &plan.request).await?.as_ref(), by)?;
+                check_two(request.as_ref(), by)?;
             }
         }
         Verdict::Rejected { reason } if reason.trim().is_empty() => {
@@ -282,7 +284,8 @@ pub async fn admit(
         return Err(NotAdmitted::Expired { at: plan.expires_at });
     }
     let except = left_out(&except);
-    if let Some(obstacle) = obstacle(ledger, &plan, &except, clock).await? {
+    let request = registered(ledger, &plan.request).await?;
+    if let Some(obstacle) = obstacle(request.as_ref(), &plan, &except, clock.now()) {
         return Err(obstacle.into());
     }
     Ok(ApprovedPlan {

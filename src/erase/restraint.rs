@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::clock::Clock;
+use crate::domain::Timestamp;
 use crate::domain::dataset::DatasetName;
 use crate::domain::deadline::day_of;
 use crate::domain::object::ObjectKey;
@@ -72,30 +72,26 @@ pub(super) fn check_two(request: Option<&RegisteredRequest>, by: &str) -> Result
     }
 }
 
-/// What stands in the way of a plan now; objects that were left out do not matter.
-///
-/// # Errors
-///
-/// As [`registered`].
-pub(super) async fn obstacle(
-    ledger: &Ledger,
+/// What the register has on its request against a plan now; objects that were left out do not matter.
+pub(super) fn obstacle(
+    request: Option<&RegisteredRequest>,
     plan: &ErasurePlan,
     except: &BTreeSet<(DatasetName, ObjectKey)>,
-    clock: &Clock,
-) -> Result<Option<Obstacle>, LedgerError> {
-    let Some(request) = registered(ledger, &plan.request).await? else { return Ok(None) };
+    now: Timestamp,
+) -> Option<Obstacle> {
+    let request = request?;
     if matches!(request.state, RequestState::Denied | RequestState::Withdrawn) {
-        return Ok(Some(Obstacle::Ended { state: request.state }));
+        return Some(Obstacle::Ended { state: request.state });
     }
-    let today = day_of(clock.now());
+    let today = day_of(now);
     let going = plan.changes.iter().filter(|change| {
         except.is_empty() || !except.contains(&(change.dataset.clone(), change.key.clone()))
     });
     let datasets: BTreeSet<&DatasetName> = going.map(|change| &change.dataset).collect();
-    Ok(datasets.into_iter().find_map(|dataset| {
+    datasets.into_iter().find_map(|dataset| {
         let reason = request.restraint(dataset, today)?;
         Some(Obstacle::Restrained { dataset: dataset.clone(), reason })
-    }))
+    })
 }
 
 #[cfg(test)]
