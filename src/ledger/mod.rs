@@ -11,8 +11,9 @@
 //! | `decisions/<plan id>/<sequence>.json` | [`Decision`](crate::domain::decision::Decision), from 0 |
 //! | `journal/<plan id>/<change>-<sequence>.json` | [`Note`](crate::domain::journal::Note) |
 //! | `audit/<plan id>/<change>-<sequence>.json` | [`AuditRecord`](crate::domain::audit::AuditRecord); the last one of a change counts |
-//! | `certificates/<plan id>/<sequence>.json`, `.txt`, `.html` | a certificate; the last one counts |
+//! | `certificates/<plan id>/<sequence>.json`, `.txt`, `.html`, `.pdf` | a certificate; the last one counts |
 //! | `certificates/<plan id>/<sequence>.signature.json` | the [`Signature`](crate::domain::signature::Signature) under it |
+//! | `previews/<plan id>/<sequence>.json` | a [`PreviewNote`](crate::domain::masked::PreviewNote): who looked at rows |
 //! | `finished/<plan id>.json` | nothing is left to do for the plan |
 //! | `trail/<sequence>.json` | [`TrailRecord`](crate::domain::trail::TrailRecord), from 0, each bound to the one before it |
 //! | `rolls/<plan id>/<digest>.json` | [`Roll`](crate::domain::trail::Roll): the audit records that a record of the trail tells of |

@@ -124,11 +124,8 @@ impl Ledger {
         request: &str,
         head: &TrailHead,
     ) -> Result<Vec<String>, LedgerError> {
-        let mut beginnings: Vec<String> = ["plans", "reports", "finished"]
-            .iter()
-            .map(|folder| format!("{folder}/{id}."))
-            .chain(["decisions", "audit", "rolls", "certificates"].map(|it| format!("{it}/{id}/")))
-            .collect();
+        let mut beginnings = Vec::from(super::trail::beginnings(id));
+        beginnings.push(format!("audit/{id}/"));
         beginnings.extend(request.parse().ok().map(|it| requests::folder(&it)));
         let mut names = Vec::new();
         for beginning in beginnings {

@@ -24,6 +24,19 @@ use super::{Ledger, LedgerError, LedgerErrorKind, READS_AT_ONCE, requests, to_by
 /// Where the records are.
 pub(super) const FOLDER: &str = "trail/";
 
+/// What the names of all documents on a plan begin with, but for the audit records, which a roll names.
+pub(super) fn beginnings(id: &PlanId) -> [String; 7] {
+    [
+        format!("plans/{id}."),
+        format!("reports/{id}."),
+        format!("decisions/{id}/"),
+        format!("finished/{id}."),
+        format!("certificates/{id}/"),
+        format!("{PREVIEWS}{id}/"),
+        format!("{ROLLS}{id}/"),
+    ]
+}
+
 /// Where the rolls are: of each plan in a folder of its own, by the digest of their bytes.
 pub(super) const ROLLS: &str = "rolls/";
 
@@ -87,15 +100,7 @@ impl Ledger {
             self.create(&format!("{ROLLS}{id}/{}.json", digest(&roll)), roll).await?;
         }
         let mut names = Vec::new();
-        for beginning in [
-            format!("plans/{id}."),
-            format!("reports/{id}."),
-            format!("decisions/{id}/"),
-            format!("finished/{id}."),
-            format!("certificates/{id}/"),
-            format!("{PREVIEWS}{id}/"),
-            format!("{ROLLS}{id}/"),
-        ] {
+        for beginning in beginnings(id) {
             names.extend(self.names(&beginning).await?);
         }
         names.sort_unstable();

@@ -98,3 +98,23 @@ fn what_cannot_be_shown_says_why_and_leaves_no_note() {
     assert_eq!(run(path, &reject).code, 0);
     refused(&["reviews:2026/a.json", "--by", "officer"], 12, "nothing is to be decided");
 }
+
+/// Who looked is part of the evidence that is handed out.
+#[test]
+fn who_looked_is_packed() {
+    let (folder, id) = planned();
+    let path = folder.path();
+    let ok = |arguments: &[&str]| {
+        let run = run(path, arguments);
+        assert_eq!(run.code, 0, "{arguments:?}: {}{}", run.stdout, run.stderr);
+    };
+    ok(&["preview", &id, "1.csv", "--by", "officer"]);
+    ok(&["approve", &id, "--by", "officer", "--confirm", &id[..8]]);
+    ok(&["erase", &id]);
+    ok(&["certificate", &id]);
+    ok(&["audit", "export", &id, "--out", "pack.zip"]);
+    ok(&["audit", "verify", "--pack", "pack.zip"]);
+    let pack = std::fs::read(path.join("pack.zip")).expect("a pack");
+    let name = format!("previews/{id}/000000.json");
+    assert!(pack.windows(name.len()).any(|it| it == name.as_bytes()), "the note is in the pack");
+}
