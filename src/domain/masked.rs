@@ -41,6 +41,9 @@ pub struct PreviewNote {
 const MOST_CHARACTERS: usize = 60;
 /// See [`MOST_CHARACTERS`].
 const MOST_FIELDS: usize = 200;
+/// What stands in a path for the elements of an array.
+pub const EACH: &str = "[*]";
+
 /// Punctuation that says what kind of value this is, and nothing of whose.
 const KEPT: &str = " .,:;@-_/+()#%&='\"{}[]<>|!?*$\\";
 
@@ -107,13 +110,18 @@ impl MaskedRow {
         Self { row, is_theirs, fields: Vec::new(), more_fields: 0 }
     }
 
-    /// Adds a field, or counts it where there are too many.
-    pub fn push(&mut self, name: &str, value: impl FnOnce() -> Shape) {
+    /// Adds a field, or counts it where there are too many. What leads to it are names, and [`EACH`] for the
+    /// elements of an array.
+    pub fn push<'p>(
+        &mut self,
+        path: impl IntoIterator<Item = &'p str>,
+        value: impl FnOnce() -> Shape,
+    ) {
         if self.fields.len() == MOST_FIELDS {
             self.more_fields += 1;
             return;
         }
-        self.fields.push(MaskedField { name: shown_name(name), value: value() });
+        self.fields.push(MaskedField { name: shown_path(path), value: value() });
     }
 }
 
@@ -128,23 +136,29 @@ fn masked(character: char) -> char {
     }
 }
 
-/// A name as it stands, part by part between dots, where each part looks like the name of a field: letters,
-/// digits, `_`, `-`, `$` and spaces, at most two digits in a row, not too long. In a map the names are data,
-/// and may be anybody's.
-fn shown_name(name: &str) -> String {
-    let parts: Vec<String> = name
-        .split('.')
-        .map(|part| if is_plain(part) { part.to_owned() } else { Shape::of(part).0 })
-        .collect();
-    parts.join(".")
+/// Names as they stand, with dots between, where each looks like the name of a field. One that does not is
+/// masked whole: in a map the names are data, and may be anybody's.
+fn shown_path<'p>(path: impl IntoIterator<Item = &'p str>) -> String {
+    let mut shown = String::new();
+    for name in path {
+        if !shown.is_empty() && name != EACH {
+            shown.push('.');
+        }
+        match name == EACH || is_plain(name) {
+            true => shown.push_str(name),
+            false => shown.push_str(&Shape::of(name).0),
+        }
+    }
+    shown
 }
 
-fn is_plain(part: &str) -> bool {
-    let part = part.trim_end_matches("[*]");
-    let digits = part.split(|character: char| !character.is_ascii_digit());
-    part.len() <= 40
+/// Whether a name looks like that of a field: letters, digits, `_`, `-`, `$`, spaces and dots, not too long, at
+/// most two digits in a row.
+fn is_plain(name: &str) -> bool {
+    let digits = name.split(|character: char| !character.is_ascii_digit());
+    name.len() <= 40
         && digits.map(str::len).all(|length| length <= 2)
-        && part.chars().all(|it| it.is_ascii_alphanumeric() || "_-$ ".contains(it))
+        && name.chars().all(|it| it.is_ascii_alphanumeric() || "_-$ .".contains(it))
 }
 
 #[cfg(test)]
@@ -152,6 +166,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// What was stored is read for good.
+    #[test]
+    fn a_note_of_version_1_is_read() {
+        let text = include_str!("../../schema/fixtures/v1/preview.json");
+        let note: PreviewNote = serde_json::from_str(text).expect("a note");
+        assert_eq!((note.schema.as_str(), note.rows), (PREVIEW_SCHEMA, RowCount(5)));
+        assert_eq!(serde_json::to_string_pretty(&note).expect("JSON") + "\n", text);
+    }
 
     #[test]
     fn a_mask_shows_the_shape() {
@@ -165,15 +188,19 @@ mod tests {
 
     #[test]
     fn a_name_that_looks_like_a_value_is_masked() {
-        assert_eq!(shown_name("user.address_2.street[*]"), "user.address_2.street[*]");
-        assert_eq!(shown_name("by_mail.anna@example"), "by_mail.xxxx@xxxxxxx");
-        assert_eq!(shown_name("orders.20260131"), "orders.99999999");
+        let shown = |path: &[&str]| shown_path(path.iter().copied());
+        assert_eq!(
+            shown(&["user", "address_2", EACH, "street.name"]),
+            "user.address_2[*].street.name"
+        );
+        assert_eq!(shown(&["by_mail", "anna.kay@example.org"]), "by_mail.xxxx.xxx@xxxxxxx.xxx");
+        assert_eq!(shown(&["orders", "2026.0131"]), "orders.9999.9999");
     }
 
     #[test]
     fn what_is_too_much_is_counted() {
         let mut row = MaskedRow::new(RowNumber(4), true);
-        (0..MOST_FIELDS + 3).for_each(|_| row.push("field", || Shape::of("1")));
+        (0..MOST_FIELDS + 3).for_each(|_| row.push(["field"], || Shape::of("1")));
         assert_eq!((row.fields.len(), row.more_fields), (MOST_FIELDS, 3));
     }
 

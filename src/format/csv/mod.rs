@@ -92,7 +92,7 @@ impl Syntax for Csv {
         for (number, field) in Fields::new(&self.dialect, text).enumerate() {
             let value = self.dialect.value(&text[field], &mut scratch);
             let name = names.get(number).cloned().unwrap_or_else(|| (number + 1).to_string());
-            row.push(&name, || Shape::of_bytes(value));
+            row.push([name.as_str()], || Shape::of_bytes(value));
         }
     }
 

@@ -4,16 +4,16 @@ use std::ops::Range;
 
 use super::tree::{NodeId, Tree};
 use super::walk::{Scalar, Visitor, Walker, decode};
-use crate::domain::masked::{MaskedRow, Shape};
+use crate::domain::masked::{EACH, MaskedRow, Shape};
 
 /// Adds what stands in a line; of one that is no JSON object, its shape.
 pub(super) fn show(text: &[u8], row: &mut MaskedRow) {
     let tree = Tree::everything();
     let mut shown = row.clone();
-    let mut showing = Showing { text, row: &mut shown, path: String::new(), open: Vec::new() };
+    let mut showing = Showing { text, row: &mut shown, path: Vec::new(), open: Vec::new() };
     match Walker::default().walk(text, &tree, &mut showing) {
         Ok(()) => *row = shown,
-        Err(_) => row.push("line", || Shape::of_bytes(text)),
+        Err(_) => row.push(["line"], || Shape::of_bytes(text)),
     }
 }
 
@@ -22,23 +22,22 @@ struct Showing<'a> {
     text: &'a [u8],
     row: &'a mut MaskedRow,
     /// What leads to the value that comes next.
-    path: String,
-    /// How long it is without the last name, and whether there is one, for each array or object that is
-    /// open.
-    open: Vec<(usize, bool)>,
+    path: Vec<String>,
+    /// How many names of it lead to the members or elements of each object or array that is open.
+    open: Vec<usize>,
 }
 
 impl Showing<'_> {
     /// Leaves the name that led to a value.
     fn leave(&mut self) {
-        if let Some(&(length, _)) = self.open.last() {
-            self.path.truncate(length);
-        }
+        self.path.truncate(self.open.last().copied().unwrap_or(0));
     }
 
     fn push(&mut self, value: impl FnOnce() -> Shape) {
-        let name = if self.path.is_empty() { "line" } else { &self.path };
-        self.row.push(name, value);
+        match self.path.is_empty() {
+            true => self.row.push(["line"], value),
+            false => self.row.push(self.path.iter().map(String::as_str), value),
+        }
         self.leave();
     }
 }
@@ -51,10 +50,7 @@ impl Visitor for Showing<'_> {
         if decode(raw, &mut name).is_err() {
             name = raw.to_vec();
         }
-        if !self.path.is_empty() {
-            self.path.push('.');
-        }
-        self.path.push_str(&String::from_utf8_lossy(&name));
+        self.path.push(String::from_utf8_lossy(&name).into_owned());
     }
 
     fn scalar(
@@ -78,9 +74,9 @@ impl Visitor for Showing<'_> {
 
     fn open(&mut self, _: NodeId, _: usize, is_object: bool) {
         if !is_object {
-            self.path.push_str("[*]");
+            self.path.push(EACH.to_owned());
         }
-        self.open.push((self.path.len(), is_object));
+        self.open.push(self.path.len());
     }
 
     fn close(&mut self, _: NodeId, span: Range<usize>, is_object: bool) {
@@ -120,6 +116,13 @@ mod tests {
         ok ‹true, false or no number›
         last[*][*] 9
         ");
+    }
+
+    /// In a map the names are somebody's.
+    #[test]
+    fn a_name_that_is_a_value_is_masked_whole() {
+        let shown = shown(r#"{"by_mail": {"anna.kay@example.org": 1}}"#);
+        assert_eq!(shown, "by_mail.xxxx.xxx@xxxxxxx.xxx 9");
     }
 
     #[test]

@@ -48,11 +48,11 @@ fn add(
     group: &RowGroup,
     rows: &mut [MaskedRow],
 ) -> Result<(), FormatError> {
-    let name = leaf.descriptor.path().parts().join(".");
+    let path = leaf.descriptor.path().parts();
     while let Some(entry) = entries.peek()? {
         let number = RowNumber(group.rows.start + entry.row);
         if let Ok(at) = rows.binary_search_by_key(&number, |row| row.row) {
-            rows[at].push(&name, || match entry.value {
+            rows[at].push(path.iter().map(String::as_str), || match entry.value {
                 Some(value) => mask(leaf, entries.values(), value),
                 None => Shape::told("null"),
             });
