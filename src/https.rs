@@ -3,20 +3,21 @@
 //! Nothing is sent in the clear but to this machine; no redirect is followed, since where it leads may be
 //! anywhere; an answer has an end in time and in length.
 
-use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
-use hyper::{Request, Response, Uri, header};
+use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+use crate::domain::address::SafeAddress;
 
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,11 +47,6 @@ pub enum NoAnswer {
     Unreadable,
 }
 
-/// Whether an address can be asked: `https`, or `http` of this machine.
-pub fn is_sendable(address: &str) -> bool {
-    address.parse().is_ok_and(|uri| target(&uri).is_ok())
-}
-
 /// Sends a request, whose address is whole, and reads the answer, whatever its status.
 ///
 /// # Errors
@@ -61,7 +57,9 @@ pub async fn send(request: Request<Bytes>) -> Result<Response<Bytes>, NoAnswer> 
 }
 
 async fn exchange(mut request: Request<Bytes>) -> Result<Response<Bytes>, NoAnswer> {
-    let Target { host, port, is_secure } = target(request.uri())?;
+    let whole = request.uri().to_string();
+    let address = SafeAddress::parse(&whole).ok_or(NoAnswer::Address)?;
+    let SafeAddress { host, port, is_secure } = address;
     let authority = request.uri().authority().ok_or(NoAnswer::Address)?;
     let shown = authority.as_str().parse().map_err(|_| NoAnswer::Address)?;
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
@@ -98,29 +96,6 @@ async fn over(
     answer
 }
 
-/// What an address leads to.
-struct Target {
-    host: String,
-    port: u16,
-    is_secure: bool,
-}
-
-fn target(uri: &Uri) -> Result<Target, NoAnswer> {
-    let authority = uri.authority().ok_or(NoAnswer::Address)?;
-    let host = authority.host();
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    let is_here = bare == "localhost" || bare.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    let has_login = authority.as_str().contains('@');
-    let is_secure = match uri.scheme_str() {
-        _ if has_login || bare.is_empty() => return Err(NoAnswer::Address),
-        Some("https") => true,
-        Some("http") if is_here => false,
-        _ => return Err(NoAnswer::Address),
-    };
-    let port = authority.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-    Ok(Target { host: bare.to_owned(), port, is_secure })
-}
-
 /// The certificates of this machine, read once; `None` where there are none.
 fn trusted() -> Option<Arc<ClientConfig>> {
     static TRUSTED: OnceLock<Option<Arc<ClientConfig>>> = OnceLock::new();
@@ -136,28 +111,4 @@ fn trusted() -> Option<Arc<ClientConfig>> {
         Some(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
     };
     TRUSTED.get_or_init(read).clone()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_sent_in_the_clear() {
-        let of = |text: &str| {
-            let uri = text.parse::<Uri>().ok()?;
-            target(&uri).ok().map(|it| (it.host, it.port, it.is_secure))
-        };
-        let here = |host: &str, port, is_secure| Some((host.to_owned(), port, is_secure));
-        assert_eq!(of("https://a.example/b?c"), here("a.example", 443, true));
-        assert_eq!(of("https://a.example:8443"), here("a.example", 8443, true));
-        assert_eq!(of("http://127.0.0.1:9/x"), here("127.0.0.1", 9, false));
-        assert_eq!(of("http://[::1]:9/x"), here("::1", 9, false));
-        assert_eq!(of("http://localhost"), here("localhost", 80, false));
-        for text in
-            ["http://a.example", "ftp://a.example", "/path", "a.example", "https://u:p@a.example"]
-        {
-            assert_eq!(of(text), None, "{text}");
-        }
-    }
 }

@@ -10,7 +10,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &["domain"]),
     ("aws", &["clock"]),
-    ("https", &[]),
+    ("https", &["domain"]),
     ("format", &["domain"]),
     ("lake", &["domain", "clock", "aws"]),
     ("metastore", &["domain", "clock", "aws"]),

@@ -16,6 +16,7 @@ use super::location;
 use super::mail::{self, MailLogin, MailSettings};
 use super::oidc::{self, OidcSettings};
 use super::postgres;
+use super::secret::SecretVariable;
 use super::server;
 use super::table::{Document, Table, Text};
 use super::topic::{self, TopicSettings};
@@ -239,8 +240,8 @@ impl<'a> Reader<'a> {
         let login = match (written.user, written.password_env) {
             (None, None) => None,
             (Some(user), Some(name)) => {
-                let password = self.held(&name.value, "the password to the mail server");
-                Some(MailLogin { user: user.value, password: self.checked(&name, password)? })
+                let password = SecretVariable::new(name.value, "the password to the mail server");
+                Some(MailLogin { user: user.value, password })
             }
             (Some(text), None) | (None, Some(text)) => {
                 let problem = Problem::new("`user` and `password_env` of [mail] go together");
@@ -255,7 +256,7 @@ impl<'a> Reader<'a> {
         let topic = self.checked(&written.topic_arn, topic::topic(&written.topic_arn.value))?;
         let endpoint = match written.endpoint {
             None => None,
-            Some(text) => Some(self.checked(&text, webhook::endpoint(&text.value))?),
+            Some(text) => Some(self.checked(&text, topic::endpoint(&text.value))?),
         };
         Some(TopicSettings { endpoint, ..topic })
     }
@@ -263,32 +264,17 @@ impl<'a> Reader<'a> {
     fn oidc(&self, root: &mut Table<'a>) -> Option<OidcSettings> {
         let written = oidc::read(root)?;
         let issuer = self.checked(&written.issuer, oidc::issuer(&written.issuer.value))?;
-        let client_secret = match written.client_secret_env {
-            None => None,
-            Some(name) => {
-                let secret = self.held(&name.value, "the secret that the identity provider gave");
-                Some(self.checked(&name, secret)?)
-            }
-        };
+        let what = "the secret that the identity provider gave";
+        let client_secret =
+            written.client_secret_env.map(|name| SecretVariable::new(name.value, what));
         Some(OidcSettings { issuer, client_id: written.client_id.value, client_secret })
     }
 
     fn webhook(&self, root: &mut Table<'a>) -> Option<WebhookSettings> {
         let written = webhook::read(root)?;
         let url = self.checked(&written.url, webhook::url(&written.url.value))?;
-        let name = &written.secret_env;
-        let text = self.held(&name.value, "the secret that events are signed by");
-        let secret = text.and_then(|text| webhook::secret(&text));
-        Some(WebhookSettings { url, secret: self.checked(name, secret)? })
-    }
-
-    /// What a variable of the environment holds.
-    fn held(&self, name: &str, what: &str) -> Result<String, Problem> {
-        let text = self.document.environment.text(name)?;
-        text.map(str::to_owned).ok_or_else(|| {
-            Problem::new(format!("the environment variable `{name}` is not set"))
-                .remedy(format!("it has to hold {what}"))
-        })
+        let what = "the secret that events are signed by";
+        Some(WebhookSettings { url, secret: SecretVariable::new(written.secret_env.value, what) })
     }
 
     /// The variable that stands for a setting where it is set, else what the file says.

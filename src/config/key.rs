@@ -11,6 +11,7 @@ use crate::domain::signature::SigningKey;
 use super::Config;
 use super::environment::Environment;
 use super::error::{ConfigError, Problem};
+use super::secret::SecretVariable;
 
 /// Where the digest key is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +40,9 @@ impl Config {
                 (read(path, LOST)?, format!("the key file {}", path.display()))
             }
             KeySource::Variable(name) => {
-                let text = environment.text(name)?.ok_or_else(|| {
-                    Problem::new(format!("the environment variable `{name}` is not set"))
-                        .remedy("it has to hold the digest key, 64 hexadecimal characters")
-                })?;
-                (text.to_owned(), format!("the environment variable `{name}`"))
+                let what = "the digest key, 64 hexadecimal characters";
+                let text = SecretVariable::new(name.clone(), what).read(environment)?;
+                (text.as_str().to_owned(), format!("the environment variable `{name}`"))
             }
         };
         Ok(DigestKey::new(key_bytes(&text, &place, LOST)?))

@@ -1,9 +1,9 @@
 //! `[mail]`: by which server mails are sent, and from whom.
 
-use std::fmt;
-use std::net::IpAddr;
+use crate::domain::address::is_this_machine;
 
 use super::error::Problem;
+use super::secret::SecretVariable;
 use super::table::{Table, Text};
 
 /// How mails are sent.
@@ -41,18 +41,12 @@ pub enum MailSecurity {
 }
 
 /// Who Lacuna is to a mail server.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailLogin {
     /// The name.
     pub user: String,
-    /// The password.
-    pub password: String,
-}
-
-impl fmt::Debug for MailLogin {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "MailLogin({})", self.user)
-    }
+    /// Where the password is.
+    pub password: SecretVariable,
 }
 
 /// What `[mail]` says; the rest is put in by the caller, who knows the environment.
@@ -87,10 +81,9 @@ pub(super) fn server(text: &str) -> Result<MailServer, Problem> {
     if host.is_empty() || !host.bytes().all(is_host) {
         return Err(wrong());
     }
-    let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
     let security = match scheme {
         "smtps" => MailSecurity::Tls,
-        "smtp" if is_here => MailSecurity::Local,
+        "smtp" if is_this_machine(host) => MailSecurity::Local,
         "smtp" => MailSecurity::StartTls,
         _ => return Err(wrong()),
     };

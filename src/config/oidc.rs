@@ -1,25 +1,20 @@
 //! `[oidc]`: the identity provider that people sign in by.
 
-use std::fmt;
+use crate::domain::address::SafeAddress;
 
 use super::error::Problem;
+use super::secret::SecretVariable;
 use super::table::{Table, Text};
 
 /// An identity provider (OpenID Connect Core 1.0), and what Lacuna is to it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OidcSettings {
     /// Its address, exactly as its tokens name it.
     pub issuer: String,
     /// By what name it knows Lacuna.
     pub client_id: String,
     /// What proves that name to it; `None` where PKCE alone does.
-    pub client_secret: Option<String>,
-}
-
-impl fmt::Debug for OidcSettings {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "OidcSettings({})", self.issuer)
-    }
+    pub client_secret: Option<SecretVariable>,
 }
 
 /// What `[oidc]` says.
@@ -39,9 +34,9 @@ pub(super) fn read(root: &mut Table<'_>) -> Option<Written> {
 
 /// An issuer: an address that may be asked, without query and fragment.
 pub(super) fn issuer(text: &str) -> Result<String, Problem> {
-    match super::webhook::is_sendable(text) && !text.contains(['?', '#']) {
-        true => Ok(text.to_owned()),
-        false => Err(Problem::new("`issuer` of [oidc] is no address of an identity provider")
+    match SafeAddress::parse(text) {
+        Some(_) if !text.contains(['?', '#']) => Ok(text.to_owned()),
+        _ => Err(Problem::new("`issuer` of [oidc] is no address of an identity provider")
             .remedy("write it as https://login.example.org; http:// is for this machine alone")),
     }
 }

@@ -139,7 +139,14 @@ fn read_user(table: &mut Table<'_>) -> Option<UserSettings> {
     });
     let email = table.text("email");
     let email = email.and_then(|text| checked(table, &text, super::mail::address(&text.value)));
-    let subject = table.text("subject").map(|text| text.value);
+    let subject = table.text("subject").and_then(|text| {
+        let subject = match text.value.trim().is_empty() {
+            true => Err(Problem::new("`subject` of a [[server.user]] is empty")
+                .remedy("write what the identity provider calls them, or leave it out")),
+            false => Ok(text.value.clone()),
+        };
+        checked(table, &text, subject)
+    });
     Some(UserSettings { name: name?, roles, password, token, email, subject })
 }
 
@@ -156,11 +163,15 @@ fn name_of(text: &str) -> Result<String, Problem> {
 }
 
 fn check_names(table: &Table<'_>, users: &[UserSettings]) {
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut subjects) = (BTreeSet::new(), BTreeSet::new());
     for user in users {
         if !seen.insert(user.name.to_lowercase()) {
             let problem = Problem::new(format!("two [[server.user]] are named `{}`", user.name));
             table.problem(table.byte, problem.remedy("give each a name of its own"));
+        }
+        if user.subject.as_ref().is_some_and(|subject| !subjects.insert(subject)) {
+            let problem = Problem::new("two [[server.user]] have the same `subject`");
+            table.problem(table.byte, problem.remedy("a subject is one person's"));
         }
     }
 }

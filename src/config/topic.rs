@@ -1,5 +1,7 @@
 //! `[sns]`: the topic of Amazon SNS that events are published to.
 
+use crate::domain::address::SafeAddress;
+
 use super::error::Problem;
 use super::table::{Table, Text};
 
@@ -38,6 +40,15 @@ pub(super) fn topic(text: &str) -> Result<TopicSettings, Problem> {
         }
         _ => Err(Problem::new("`topic_arn` of [sns] is no topic")
             .remedy("write it as arn:aws:sns:eu-central-1:111122223333:erasures")),
+    }
+}
+
+/// Where another service than AWS's own answers.
+pub(super) fn endpoint(text: &str) -> Result<String, Problem> {
+    match SafeAddress::parse(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(Problem::new("`endpoint` of [sns] is no address")
+            .remedy("write it as https://HOST; http:// is for this machine alone")),
     }
 }
 

@@ -2,6 +2,7 @@
 //! clock, no configuration; every other module speaks in these types.
 
 pub mod access;
+pub mod address;
 pub mod audit;
 pub mod coverage;
 pub mod dataset;

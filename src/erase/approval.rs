@@ -196,6 +196,24 @@ fn check_exceptions(plan: &ErasurePlan, except: &[Exception]) -> Result<(), NotD
 ///
 /// [`NotDecided::Unmatched`] or [`NotDecided::Ambiguous`].
 pub fn exception(plan: &ErasurePlan, text: &str, place: usize) -> Result<Exception, NotDecided> {
+    let change = named(plan, text).map_err(|misnamed| match misnamed {
+        Misnamed::Nothing => NotDecided::Unmatched { place },
+        Misnamed::Several => NotDecided::Ambiguous { place },
+    })?;
+    Ok(Exception { dataset: change.dataset.clone(), key: change.key.clone() })
+}
+
+/// A text that is to name one object of a plan does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Misnamed {
+    /// It names none.
+    Nothing,
+    /// It names objects of several datasets.
+    Several,
+}
+
+/// The one change of the plan whose object a text names, as [`exception`] has it.
+pub(super) fn named<'p>(plan: &'p ErasurePlan, text: &str) -> Result<&'p PlannedChange, Misnamed> {
     let mut named = plan.changes.iter().filter(|change| {
         let is_key =
             |text: &str| change.key.as_bytes() == text.as_bytes() || change.key.to_string() == text;
@@ -203,11 +221,9 @@ pub fn exception(plan: &ErasurePlan, text: &str, place: usize) -> Result<Excepti
         is_key(text) || below.and_then(|rest| rest.strip_prefix(':')).is_some_and(is_key)
     });
     match (named.next(), named.next()) {
-        (Some(change), None) => {
-            Ok(Exception { dataset: change.dataset.clone(), key: change.key.clone() })
-        }
-        (None, _) => Err(NotDecided::Unmatched { place }),
-        (Some(_), Some(_)) => Err(NotDecided::Ambiguous { place }),
+        (Some(change), None) => Ok(change),
+        (None, _) => Err(Misnamed::Nothing),
+        (Some(_), Some(_)) => Err(Misnamed::Several),
     }
 }
 

@@ -8,13 +8,14 @@ use serde::Serialize;
 use crate::domain::dataset::DatasetName;
 use crate::domain::masked::{MaskedRow, PREVIEW_SCHEMA, PreviewNote};
 use crate::domain::object::ObjectVersion;
-use crate::domain::plan::{ErasurePlan, PlanId, PlannedChange};
+use crate::domain::plan::PlanId;
 use crate::domain::row::{RowCount, RowSet};
 use crate::format::BlankOrder;
 use crate::ledger::{LedgerError, PlanState};
 use crate::scan::{ScanError, is_gone, on_object};
 
-use super::approval::exception;
+use super::approval::named;
+use super::report::wording::{count, number};
 use super::tools::EraseTools;
 
 /// More rows than this are not shown at once.
@@ -33,6 +34,21 @@ pub struct Preview {
     pub planned: RowCount,
     /// The first of them.
     pub rows: Vec<MaskedRow>,
+}
+
+/// What is to be said of a row that the plan is wrong about.
+pub const NOBODY_HERE: &str =
+    "none of the plan's subjects stands in this row: it would stay as it is";
+
+impl Preview {
+    /// How many rows are shown of how many.
+    pub fn shown(&self) -> String {
+        let planned = count(self.planned.0, "row", "rows");
+        match self.rows.len() as u64 {
+            all if all == self.planned.0 => format!("{planned} that would be blanked, masked"),
+            some => format!("{} of the {planned} that would be blanked, masked", number(some)),
+        }
+    }
 }
 
 /// There is nothing to look at.
@@ -90,7 +106,7 @@ pub async fn preview(
     if !matches!(state, PlanState::Undecided | PlanState::Approved) {
         return Err(NoPreview::Settled);
     }
-    let change = change(&plan, object)?;
+    let change = named(&plan, object).map_err(|_| NoPreview::NotInPlan)?;
     let rewrite = change.rewrite.as_ref().ok_or(NoPreview::NoRows)?;
     let Some(estate) = tools.estate(&change.dataset) else {
         return Err(NoPreview::NoDataset { dataset: change.dataset.clone() });
@@ -129,11 +145,4 @@ pub async fn preview(
         planned: rewrite.rows.count(),
         rows,
     })
-}
-
-fn change<'p>(plan: &'p ErasurePlan, object: &str) -> Result<&'p PlannedChange, NoPreview> {
-    let named = exception(plan, object, 1).map_err(|_| NoPreview::NotInPlan)?;
-    let is_named =
-        |change: &&PlannedChange| change.dataset == named.dataset && change.key == named.key;
-    plan.changes.iter().find(is_named).ok_or(NoPreview::NotInPlan)
 }

@@ -55,18 +55,17 @@ pub struct Event {
 }
 
 impl Event {
-    /// What there is to tell of a plan; `rejected` is by whom and why it was.
+    /// What there is to tell of a plan, by the name that notes have of it; `rejected` is by whom and why it was.
     pub(super) fn new(
         notifier: &Notifier<'_>,
-        occasion: Occasion,
+        (occasion, noted): (Occasion, &str),
         (report, rejected): (&PurgeReport, Option<(&str, &str)>),
     ) -> Self {
-        let occasion = occasion.as_str();
-        let id = Sha256::digest(format!("{} {occasion}", report.plan_id));
+        let id = Sha256::digest(format!("{} {noted}", report.plan_id));
         Self {
             schema: EVENT_SCHEMA,
             event_id: hex(&id[..16]),
-            occasion,
+            occasion: occasion.as_str(),
             plan_id: report.plan_id,
             request: report.request.clone(),
             verdict: report.verdict.clone(),

@@ -139,7 +139,8 @@ impl Notifier<'_> {
         for plan in self.ledger.plans().await? {
             let Some(summary) = &plan.summary else { continue };
             let Some(occasion) = self.occasion(&plan, summary, &mailed).await? else { continue };
-            let is_due = |to: &str| !mailed.has(&plan.id, occasion.as_str(), to);
+            let matter = self.matter(&plan.id, occasion).await?;
+            let is_due = |to: &str| !mailed.has(&plan.id, &matter.noted, to);
             let due = self.users.iter().filter(|user| {
                 let is_reached = self.postman.is_some() && user.email.is_some();
                 is_reached && occasion.is_for(user) && is_due(&user.name)
@@ -151,17 +152,15 @@ impl Notifier<'_> {
                 continue;
             }
             let report = PurgeReport::new(plan.id, &self.ledger.plan(&plan.id).await?);
-            let decision = self.ledger.decisions(&plan.id).await?.pop();
-            let rejected = decision.as_ref().and_then(rejection);
-            let event = Event::new(self, occasion, (&report, rejected));
+            let rejected = matter.decision.as_ref().and_then(rejection);
+            let event = Event::new(self, (occasion, &matter.noted), (&report, rejected));
             for herald in heralds {
                 let outcome = herald.tell(&event).await;
-                self.note(&plan.id, (occasion, noted(herald)), outcome, &mut notified).await?;
+                self.note(&matter, noted(herald), outcome, &mut notified).await?;
             }
             for user in due {
                 let outcome = self.send(user, occasion, (&report, rejected)).await;
-                let to = (occasion, user.name.clone());
-                self.note(&plan.id, to, outcome, &mut notified).await?;
+                self.note(&matter, user.name.clone(), outcome, &mut notified).await?;
             }
         }
         Ok(notified)
@@ -202,25 +201,48 @@ impl Notifier<'_> {
         postman.send(&letter::write(self, (user, email), occasion, what)).await
     }
 
+    /// What there is to tell, and by what name its notes go: a decision that is made once more, after another
+    /// one, is told once more.
+    async fn matter(&self, plan: &PlanId, occasion: Occasion) -> Result<Matter, LedgerError> {
+        let mut decisions = match occasion {
+            Occasion::Approved | Occasion::Rejected => self.ledger.decisions(plan).await?,
+            _ => Vec::new(),
+        };
+        let noted = match decisions.len() {
+            0 | 1 => occasion.as_str().to_owned(),
+            number => format!("{}-{number}", occasion.as_str()),
+        };
+        Ok(Matter { plan: *plan, occasion, noted, decision: decisions.pop() })
+    }
+
     /// Notes what was taken.
     async fn note(
         &self,
-        plan: &PlanId,
-        (occasion, to): (Occasion, String),
+        matter: &Matter,
+        to: String,
         outcome: Result<(), NotSent>,
         notified: &mut Notified,
     ) -> Result<(), LedgerError> {
-        let occasion = occasion.as_str();
-        let sent = Sent { plan: *plan, occasion, to };
+        let sent = Sent { plan: matter.plan, occasion: matter.occasion.as_str(), to };
         match outcome {
             Ok(()) => {
-                self.ledger.note_mail(plan, occasion, &sent.to).await?;
+                self.ledger.note_mail(&matter.plan, &matter.noted, &sent.to).await?;
                 notified.sent.push(sent);
             }
             Err(problem) => notified.failed.push((sent, problem.to_string())),
         }
         Ok(())
     }
+}
+
+/// Something to tell of a plan.
+struct Matter {
+    plan: PlanId,
+    occasion: Occasion,
+    /// By what name the notes on it go.
+    noted: String,
+    /// The decision that it is about, where it is about one.
+    decision: Option<Decision>,
 }
 
 /// The name that notes have of a herald: no user's, since it stands in brackets.

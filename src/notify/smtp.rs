@@ -6,7 +6,7 @@ use lettre::message::header::ContentType;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
 
-use crate::config::{MailSecurity, MailSettings};
+use crate::config::{MailSecurity, MailSettings, Secret};
 
 use super::{Letter, NotSent, Postman};
 
@@ -17,12 +17,12 @@ pub struct Smtp {
 }
 
 impl Smtp {
-    /// The server of the settings; it is not asked yet.
+    /// The server of the settings, with the password where there is a login; it is not asked yet.
     ///
     /// # Errors
     ///
     /// Where the sender is no address, or this machine has no certificates to check the server's.
-    pub fn new(settings: &MailSettings) -> Result<Self, NotSent> {
+    pub fn new(settings: &MailSettings, password: Option<&Secret>) -> Result<Self, NotSent> {
         let from = settings.from.parse();
         let from = from.map_err(|_| NotSent("`from` of [mail] is no mail address".to_owned()))?;
         let host = settings.server.host.as_str();
@@ -37,8 +37,8 @@ impl Smtp {
         if let Some(port) = settings.server.port {
             builder = builder.port(port);
         }
-        if let Some(login) = &settings.login {
-            let credentials = Credentials::new(login.user.clone(), login.password.clone());
+        if let Some((login, password)) = settings.login.as_ref().zip(password) {
+            let credentials = Credentials::new(login.user.clone(), password.as_str().to_owned());
             builder = builder.credentials(credentials);
         }
         Ok(Self { transport: builder.build(), from })

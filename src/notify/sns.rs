@@ -70,6 +70,6 @@ fn refused(code: Option<&str>) -> NotSent {
         |code: &&str| code.len() <= 64 && code.bytes().all(|it| it.is_ascii_alphanumeric());
     NotSent(match code.filter(is_tame) {
         Some(code) => format!("the topic was not published to: {code}"),
-        None => "the topic cannot be reached".to_owned(),
+        None => "the topic cannot be reached, or there are no credentials for it".to_owned(),
     })
 }

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use hyper::{Method, Request, header};
 use ring::hmac;
 
-use crate::config::WebhookSettings;
 use crate::https;
 use crate::wire::Clock;
 
@@ -18,8 +17,10 @@ use super::event::{Event, Herald};
 
 /// An address that events are sent to.
 pub struct Webhook<'a> {
-    /// Where, and by which secret.
-    pub settings: &'a WebhookSettings,
+    /// Where.
+    pub url: &'a str,
+    /// What events are signed by.
+    pub key: Vec<u8>,
     /// The time that an event is sent at, which is signed with it.
     pub clock: &'a Clock,
 }
@@ -33,10 +34,10 @@ impl Herald for Webhook<'_> {
     async fn tell(&self, event: &Event) -> Result<(), NotSent> {
         let body = event.to_bytes();
         let time = self.clock.now().as_second();
-        let signature = sign(&self.settings.secret, (&event.event_id, time), &body);
+        let signature = sign(&self.key, (&event.event_id, time), &body);
         let request = Request::builder()
             .method(Method::POST)
-            .uri(self.settings.url.as_str())
+            .uri(self.url)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("lacuna/", env!("CARGO_PKG_VERSION")))
             .header("webhook-id", &event.event_id)

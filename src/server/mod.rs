@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 
-use crate::config::{OidcSettings, ServerSettings, UserSettings};
+use crate::config::{OidcSettings, Secret, ServerSettings, UserSettings};
 use crate::domain::dataset::DatasetName;
 use crate::domain::observe::Stop;
 use crate::domain::plan::{ErasurePlan, PlanId};
@@ -131,6 +131,8 @@ pub struct Rules {
     pub link_key: Option<PublicKey>,
     /// The identity provider that people sign in by, if there is one.
     pub oidc: Option<OidcSettings>,
+    /// What proves to it who this is, where it wants that.
+    pub oidc_secret: Option<Secret>,
 }
 
 /// Begins to listen. Without a lake no rows can be shown.
@@ -161,7 +163,8 @@ pub async fn listen(
     let listener = listening.map_err(|source| ServeError::Listen { address, source })?;
     let listen = listener.local_addr()?;
     let origin = settings.url.clone().unwrap_or_else(|| format!("http://{listen}"));
-    let provider = rules.oidc.map(|oidc| Provider::new(oidc, &origin, clock.clone()));
+    let secret = rules.oidc_secret;
+    let provider = rules.oidc.map(|oidc| Provider::new(oidc, secret, &origin, clock.clone()));
     let site = Site {
         people: People::new(&settings.users, clock.clone()),
         sessions: Sessions::new(settings.idle_seconds, clock.clone()),

@@ -78,16 +78,20 @@ impl People {
     }
 
     /// Whom an identity provider knows by this subject, or by an address that it knows to be theirs. Who has
-    /// a subject is not found by an address, which may come to be somebody else's.
+    /// a subject is not found by an address, which may come to be somebody else's; an address that several
+    /// have is nobody's.
     pub fn by_identity(&self, subject: &str, email: Option<&str>) -> Option<Arc<Person>> {
         let is_subject = |known: &&Known| known.subject.as_deref() == Some(subject);
         let is_address = |known: &&Known| {
             let address = known.email.as_deref().filter(|_| known.subject.is_none());
             address.zip(email).is_some_and(|(own, told)| own.eq_ignore_ascii_case(told))
         };
-        let found = self.known.iter().find(is_subject);
-        let found = found.or_else(|| self.known.iter().find(is_address));
-        found.map(|known| known.person.clone())
+        if let Some(known) = self.known.iter().find(is_subject) {
+            return Some(known.person.clone());
+        }
+        let mut named = self.known.iter().filter(is_address);
+        let known = named.next().filter(|_| named.next().is_none())?;
+        Some(known.person.clone())
     }
 
     /// Whoever has this name, however they would prove it.
@@ -230,6 +234,41 @@ mod tests {
         assert!(matches!(people.by_password("ann", "right", "192.0.2.2").await, SignIn::TooMany));
         clock.set(Timestamp::from_second(1_000_000 + WINDOW_SECONDS).unwrap());
         assert!(matches!(try_as(&people, "ann", "right").await, SignIn::Welcome(_)));
+    }
+
+    #[test]
+    fn an_identity_is_one_persons() {
+        let user = |name: &str, email: Option<&str>, subject: Option<&str>| UserSettings {
+            name: name.to_owned(),
+            roles: BTreeSet::from([Role::Viewer]),
+            password: None,
+            token: None,
+            email: email.map(str::to_owned),
+            subject: subject.map(str::to_owned),
+        };
+        let users = [
+            user("ann", Some("ann@a.example"), None),
+            user("bob", Some("team@a.example"), None),
+            user("cas", Some("team@a.example"), None),
+            user("dee", Some("dee@a.example"), Some("s-dee")),
+        ];
+        let clock = Clock::manual(Timestamp::from_second(1_000_000).unwrap());
+        let people = People::new(&users, clock);
+        let of = |subject: &str, email: Option<&str>| {
+            people.by_identity(subject, email).map(|person| person.name.clone())
+        };
+        assert_eq!(of("s-1", Some("Ann@A.example")).as_deref(), Some("ann"));
+        assert_eq!(of("s-dee", None).as_deref(), Some("dee"));
+        assert_eq!(of("s-dee", Some("ann@a.example")).as_deref(), Some("dee"));
+        for (subject, email) in [
+            ("s-1", None),
+            ("s-1", Some("team@a.example")),
+            ("s-1", Some("dee@a.example")),
+            ("S-DEE", None),
+            ("", Some("")),
+        ] {
+            assert_eq!(of(subject, email), None, "{subject} {email:?}");
+        }
     }
 
     #[test]

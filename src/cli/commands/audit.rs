@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::args::{Audit, AuditCommand, AuditExport, AuditKey, AuditVerify};
+use crate::cli::args::audit::{Audit, AuditCommand, AuditExport, AuditKey, AuditVerify};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::view::{Answer, documents, human};

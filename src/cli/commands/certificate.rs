@@ -49,6 +49,12 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Answ
     let page = certificate.to_html();
     tools.ledger.put_certificate_rendering(&id, place, Rendering::Html, page).await?;
     let paper = certificate.to_pdf();
+    tools.ledger.put_certificate_rendering(&id, place, Rendering::Pdf, paper.clone()).await?;
+    if let Some(key) = key {
+        tools.ledger.sign_certificate(&id, place, &bytes, &key).await?;
+    }
+    tools.ledger.seal(&TrailTopic::Plan(id), TrailAction::Certified).await?;
+    // Last: where it cannot be written, the evidence is whole all the same.
     if let Some(file) = &arguments.pdf {
         let path = context.environment.folder().join(file);
         std::fs::write(path, &paper).map_err(|error| {
@@ -56,11 +62,6 @@ pub(super) async fn run(context: &Context, arguments: &Arguments) -> Result<Answ
         })?;
         context.terminal.say(&format!("wrote {}", file.display()));
     }
-    tools.ledger.put_certificate_rendering(&id, place, Rendering::Pdf, paper).await?;
-    if let Some(key) = key {
-        tools.ledger.sign_certificate(&id, place, &bytes, &key).await?;
-    }
-    tools.ledger.seal(&TrailTopic::Plan(id), TrailAction::Certified).await?;
     let exit = match (verify::exit_of(&verification), certificate.grade) {
         (Exit::Done, Grade::Partial) => Exit::Incomplete,
         (exit, _) => exit,

@@ -19,10 +19,22 @@ pub(super) async fn run(context: &Context) -> Result<Answer, Failure> {
             "name one in lacuna.toml: [mail] server and from, [webhook] url, or [sns] topic_arn",
         ));
     }
-    let postman = config.mail.as_ref().map(Smtp::new).transpose();
-    let postman = postman.map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
-    let clock = &context.clock;
-    let webhook = config.webhook.as_ref().map(|settings| Webhook { settings, clock });
+    let (clock, environment) = (&context.clock, &context.environment);
+    let postman = match &config.mail {
+        Some(mail) => {
+            let login = mail.login.as_ref();
+            let password = login.map(|login| login.password.read(environment)).transpose()?;
+            let smtp = Smtp::new(mail, password.as_ref());
+            Some(smtp.map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?)
+        }
+        None => None,
+    };
+    let webhook = match &config.webhook {
+        Some(settings) => {
+            Some(Webhook { url: &settings.url, key: settings.key(environment)?, clock })
+        }
+        None => None,
+    };
     let topic = match &config.topic {
         Some(settings) => Some(Topic::new(settings).await),
         None => None,

@@ -14,11 +14,13 @@ pub(super) async fn run(context: &Context, arguments: &Serve) -> Result<Answer, 
         settings.listen = listen;
     }
     let config = context.config()?;
+    let secret = config.oidc.as_ref().and_then(|oidc| oidc.client_secret.as_ref());
     let rules = server::Rules {
         datasets: config.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
         two_people: config.plan.two_people,
         link_key: config.signing_key()?.map(|key| key.public()),
         oidc: config.oidc.clone(),
+        oidc_secret: secret.map(|it| it.read(&context.environment)).transpose()?,
     };
     let ledger = wire::ledger(&config, context.clock.clone()).await?;
     let lake = match workshop::erase_tools(context, &config).await {

@@ -24,9 +24,11 @@ use crate::erase::verify::Verification;
 use crate::index::IndexReport;
 use crate::index::check::CheckReport;
 use crate::index::copy::CopyReport;
-use crate::notify;
 use crate::vacuum::VacuumReport;
 use crate::wire::{Examined, PlanState, TrailReport};
+
+mod notified;
+pub(in crate::cli) use notified::{FailedMail, Mail, Notified};
 
 /// The schema of [`Failed`].
 pub(in crate::cli) const FAILED: &str = "lacuna.cli.error.v1";
@@ -77,40 +79,6 @@ pub(in crate::cli) const REQUEST: &str = "lacuna.cli.request.v1";
 pub(in crate::cli) const REQUESTS: &str = "lacuna.cli.requests.v1";
 /// The schema of [`Status`].
 pub(in crate::cli) const STATUS: &str = "lacuna.cli.status.v1";
-
-/// The mails that were sent, and those that were not.
-#[derive(Debug, Serialize)]
-pub(in crate::cli) struct Notified {
-    pub schema: &'static str,
-    pub sent: Vec<Mail>,
-    pub failed: Vec<FailedMail>,
-}
-
-/// A mail.
-#[derive(Debug, Serialize)]
-pub(in crate::cli) struct Mail {
-    pub plan: PlanId,
-    pub occasion: &'static str,
-    /// By name.
-    pub to: String,
-}
-
-/// A mail that was not sent.
-#[derive(Debug, Serialize)]
-pub(in crate::cli) struct FailedMail {
-    #[serde(flatten)]
-    pub mail: Mail,
-    pub reason: String,
-}
-
-impl Notified {
-    pub fn new(notified: notify::Notified) -> Self {
-        let mail = |it: notify::Sent| Mail { plan: it.plan, occasion: it.occasion, to: it.to };
-        let failed = notified.failed.into_iter();
-        let failed = failed.map(|(it, reason)| FailedMail { mail: mail(it), reason }).collect();
-        Self { schema: NOTIFIED, sent: notified.sent.into_iter().map(mail).collect(), failed }
-    }
-}
 
 /// Rows, masked.
 #[derive(Debug, Serialize)]

@@ -443,7 +443,7 @@ pub(in crate::cli) fn notified(document: &Notified) -> String {
         let _ = writeln!(text, "not sent  {plan} {occasion}: {to}: {reason}");
     }
     if text.is_empty() {
-        text.push_str("no mail is due\n");
+        text.push_str("nothing is due\n");
     }
     text
 }

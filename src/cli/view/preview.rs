@@ -2,16 +2,16 @@
 
 use std::fmt::Write as _;
 
-use crate::erase::preview::Preview;
-use crate::erase::report::wording::{nobody_here, number, plain, shown};
+use crate::erase::preview::{NOBODY_HERE, Preview};
+use crate::erase::report::wording::{number, plain};
 
 pub(in crate::cli) fn rows(preview: &Preview) -> String {
     let object = format!("{}:{}", preview.dataset, preview.object.key);
-    let mut text = format!("{}: {}\n", plain(&object), shown(preview));
+    let mut text = format!("{}: {}\n", plain(&object), preview.shown());
     for row in &preview.rows {
         let _ = writeln!(text, "\nrow {}", number(row.row.0));
         if !row.is_theirs {
-            let _ = writeln!(text, "  {}", nobody_here());
+            let _ = writeln!(text, "  {}", NOBODY_HERE);
         }
         let width = row.fields.iter().map(|field| field.name.chars().count()).max().unwrap_or(0);
         for field in &row.fields {

@@ -12,7 +12,6 @@ use crate::domain::edit::Way;
 use crate::domain::object::{ObjectKey, is_unprintable};
 use crate::domain::plan::{ErasurePlan, Estimate, OutOfReach, Reason, Warning};
 use crate::domain::register::{DueDay, Happening};
-use crate::erase::preview::Preview;
 
 /// A number with a comma between thousands.
 pub fn number(value: u64) -> String {
@@ -30,20 +29,6 @@ pub fn number(value: u64) -> String {
 /// How many of something: `1 row`, `1,284 rows`.
 pub fn count(value: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(value), if value == 1 { one } else { many })
-}
-
-/// How many rows are shown of how many.
-pub fn shown(preview: &Preview) -> String {
-    let planned = count(preview.planned.0, "row", "rows");
-    match preview.rows.len() as u64 {
-        all if all == preview.planned.0 => format!("{planned} that would be blanked, masked"),
-        some => format!("{} of the {planned} that would be blanked, masked", number(some)),
-    }
-}
-
-/// That the plan is wrong about a row.
-pub fn nobody_here() -> &'static str {
-    "none of the plan's subjects stands in this row: it would stay as it is"
 }
 
 /// A size in bytes, in binary units, to three digits: `512 B`, `1.21 GiB`.

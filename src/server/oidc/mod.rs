@@ -15,8 +15,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
-use crate::config::OidcSettings;
+use crate::config::{OidcSettings, Secret};
 use crate::domain::Timestamp;
+use crate::domain::address::SafeAddress;
 use crate::https;
 use crate::wire::Clock;
 
@@ -38,10 +39,12 @@ const MOST: usize = 1000;
 /// An identity provider.
 pub(super) struct Provider {
     settings: OidcSettings,
+    /// What proves to it who this is, where PKCE alone does not.
+    client_secret: Option<Secret>,
     /// Where it sends people back to.
     callback: String,
     clock: Clock,
-    known: tokio::sync::Mutex<Option<Known>>,
+    known: Mutex<Option<Known>>,
     pending: Mutex<HashMap<String, Pending>>,
 }
 
@@ -121,10 +124,15 @@ pub(super) struct Begun {
 
 impl Provider {
     /// The provider of the settings, for a server that people reach under this origin. It is not asked yet.
-    pub fn new(settings: OidcSettings, origin: &str, clock: Clock) -> Self {
+    pub fn new(
+        settings: OidcSettings,
+        client_secret: Option<Secret>,
+        origin: &str,
+        clock: Clock,
+    ) -> Self {
         let callback = format!("{origin}/sign-in/oidc/callback");
-        let (known, pending) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self { settings, callback, clock, known, pending }
+        let (known, pending) = (Mutex::default(), Mutex::default());
+        Self { settings, client_secret, callback, clock, known, pending }
     }
 
     /// Begins to sign somebody in who wants to go on to a page.
@@ -233,11 +241,12 @@ impl Provider {
             .uri(places.token_endpoint.as_str())
             .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
             .header(header::ACCEPT, "application/json");
-        if let Some(secret) = &self.settings.client_secret {
+        if let Some(secret) = &self.client_secret {
             let encoded = |text: &str| -> String {
                 form_urlencoded::byte_serialize(text.as_bytes()).collect()
             };
-            let login = format!("{}:{}", encoded(&self.settings.client_id), encoded(secret));
+            let login =
+                format!("{}:{}", encoded(&self.settings.client_id), encoded(secret.as_str()));
             let login = format!("Basic {}", STANDARD.encode(login));
             request = request.header(header::AUTHORIZATION, login);
         }
@@ -248,24 +257,24 @@ impl Provider {
 
     /// What is known of the provider, which is asked anew where that is old, or it is to be.
     async fn known(&self, is_anew: bool) -> Result<Known, NotIdentified> {
-        let mut held = self.known.lock().await;
         let now = self.clock.now();
-        if let Some(known) = held.as_ref()
-            && !is_anew
-            && lasts(known.at, now, KNOWN_SECONDS)
-        {
-            return Ok(known.clone());
+        let held = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let fresh = held.filter(|known| !is_anew && lasts(known.at, now, KNOWN_SECONDS));
+        if let Some(known) = fresh {
+            return Ok(known);
         }
+        // Nobody waits for somebody else's question: two that ask at once are told the same.
         let issuer = &self.settings.issuer;
         let place = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let places: Places = asked(get(&place)?).await?;
         // What somebody else says of the provider is not to be believed.
-        if places.issuer != *issuer || !https::is_sendable(&places.authorization_endpoint) {
+        if places.issuer != *issuer || SafeAddress::parse(&places.authorization_endpoint).is_none()
+        {
             return Err(NotIdentified::Provider);
         }
         let keys = asked(get(&places.jwks_uri)?).await?;
         let known = Known { at: now, places, keys };
-        *held = Some(known.clone());
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
         Ok(known)
     }
 }

@@ -144,7 +144,7 @@ fn a_sign_in_ends_once_and_where_it_began() {
         client_id: CLIENT.to_owned(),
         client_secret: None,
     };
-    let provider = Provider::new(settings, "https://erasure.example.org", clock.clone());
+    let provider = Provider::new(settings, None, "https://erasure.example.org", clock.clone());
     let begin = |state: &str| {
         provider.remember(
             state.to_owned(),

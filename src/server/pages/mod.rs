@@ -7,7 +7,7 @@ use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use maud::html;
+use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::Site;
@@ -76,20 +76,23 @@ fn sign_in_form(site: &Site, to: &str, wrong: Option<&str>) -> Response {
                 // A link and no form, whose way our own policy would end at this server.
                 p { a.button href=(oidc_address(to)) { "Sign in with your organisation" } }
             }
-            @if site.provider.is_none() || site.people.has_passwords() {
-            form.stack method="post" action="/sign-in" {
-                input type="hidden" name="to" value=(to);
-                label for="name" { "Name" }
-                input #name name="name" autocomplete="username" required autofocus[true];
-                label for="password" { "Password" }
-                input #password name="password" type="password" autocomplete="current-password"
-                    required;
-                button type="submit" { "Sign in" }
-            }
-            }
+            @if site.provider.is_none() || site.people.has_passwords() { (password_form(to)) }
         }
     };
     layout::page(None, "Sign in", &body)
+}
+
+fn password_form(to: &str) -> Markup {
+    html! {
+        form.stack method="post" action="/sign-in" {
+            input type="hidden" name="to" value=(to);
+            label for="name" { "Name" }
+            input #name name="name" autocomplete="username" required autofocus[true];
+            label for="password" { "Password" }
+            input #password name="password" type="password" autocomplete="current-password" required;
+            button type="submit" { "Sign in" }
+        }
+    }
 }
 
 pub(super) async fn signed_in(

@@ -260,7 +260,7 @@ pub(in crate::server) async fn paper(
 ) -> Response {
     match site.certificate(&plan, Rendering::Pdf).await {
         Ok((id, bytes)) => {
-            let file = format!("inline; filename=\"certificate-{}.pdf\"", id.prefix());
+            let file = format!("attachment; filename=\"certificate-{}.pdf\"", id.prefix());
             let kind = (header::CONTENT_TYPE, "application/pdf".to_owned());
             ([kind, (header::CONTENT_DISPOSITION, file)], bytes).into_response()
         }

@@ -9,8 +9,8 @@ use axum::response::Response;
 use maud::{Markup, html};
 
 use crate::domain::masked::MaskedRow;
-use crate::erase::preview::{Preview, preview};
-use crate::erase::report::wording::{nobody_here, number, plain, shown};
+use crate::erase::preview::{NOBODY_HERE, Preview, preview};
+use crate::erase::report::wording::{number, plain};
 use crate::server::Site;
 use crate::server::guard::{Caller, Fields};
 use crate::server::refusal::Refusal;
@@ -42,7 +42,7 @@ fn body(preview: &Preview) -> Markup {
             dt { "Object" }
             dd.key { (plain(&format!("{}:{}", preview.dataset, preview.object.key))) }
         }
-        p { (shown(preview)) "." }
+        p { (preview.shown()) "." }
         p.quiet { "A letter is shown as x, a digit as 9. The rows were read just now and are kept nowhere; \
                    that you looked is noted in the audit trail." }
         @for row in &preview.rows { (one(row)) }
@@ -53,7 +53,7 @@ fn one(row: &MaskedRow) -> Markup {
     let caption = format!("Fields of row {}", number(row.row.0));
     html! {
         h2 { "Row " (number(row.row.0)) }
-        @if !row.is_theirs { p.verdict { (nobody_here()) "." } }
+        @if !row.is_theirs { p.verdict { (NOBODY_HERE) "." } }
         (layout::table(&caption, html! {
             th scope="col" { "Field" } th scope="col" { "Shape of the value" }
         }, html! {

@@ -56,7 +56,7 @@ fn a_mail_leads_to_one_decision() {
     let notified = document(&run(path, &["notify", "--json"]), "cli.notify");
     assert_eq!(notified["sent"][0]["to"], "ann", "{notified:#}");
     let again = run(path, &["notify"]);
-    assert_eq!((again.code, again.stdout.as_str()), (0, "no mail is due\n"));
+    assert_eq!((again.code, again.stdout.as_str()), (0, "nothing is due\n"));
     let mails = mails(&address);
     assert_eq!(mails.len(), 1, "{mails:?}");
     let mail = &mails[0];

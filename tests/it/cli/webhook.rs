@@ -76,7 +76,7 @@ fn with_webhook(url: &str) -> tempfile::TempDir {
 
 #[test]
 fn an_event_is_told_until_it_is_taken_and_then_never_again() {
-    let (url, heard) = receiver(&[500, 302, 204, 200]);
+    let (url, heard) = receiver(&[500, 302, 204, 200, 200, 200]);
     let folder = with_webhook(&url);
     let path = folder.path();
     let heard = || heard.recv_timeout(Duration::from_secs(20)).expect("an event");
@@ -116,8 +116,23 @@ fn an_event_is_told_until_it_is_taken_and_then_never_again() {
     let approve = lacuna(path).env("HOOK", SECRET).args(approve).output().expect("started");
     assert!(approve.status.success());
     assert_eq!(document(&notify(path), "cli.notify")["sent"][0]["occasion"], "approved");
-    let event: Value = serde_json::from_str(&heard().body).expect("JSON");
-    assert_eq!(event["occasion"], "approved");
+    let told = |expected: &str| {
+        let event: Value = serde_json::from_str(&heard().body).expect("JSON");
+        assert_eq!(event["occasion"], expected);
+        event["event_id"].as_str().expect("an id").to_owned()
+    };
+    let first = told("approved");
+    // What is decided once more is told once more, and is another event.
+    for (words, expected) in [
+        (&["reject", id, "--by", "ann", "--reason", "wait"][..], "rejected"),
+        (&["approve", id, "--by", "ann", "--confirm", &id[..8]], "approved"),
+    ] {
+        let decided = lacuna(path).env("HOOK", SECRET).args(words).output().expect("started");
+        assert!(decided.status.success());
+        assert_eq!(document(&notify(path), "cli.notify")["sent"][0]["occasion"], expected);
+        assert_ne!(told(expected), first);
+        assert_eq!(document(&notify(path), "cli.notify")["sent"], Value::Array(Vec::new()));
+    }
 }
 
 /// A queue that is subscribed to the topic gets the event, once.

@@ -5,6 +5,7 @@
 //! | module | what it knows |
 //! | --- | --- |
 //! | `page` | one page: opened, changed, written |
+//! | `change` | what becomes of its levels, and of its values by number |
 //! | `values`, `delta` | the encodings of values |
 //! | `pack` | codecs |
 //! | `dictionary` | entries, and which of them nobody needs any more |
@@ -16,6 +17,7 @@
 //! with what was there by the crate's readers, in `fingerprint`.
 
 mod bystanders;
+mod change;
 mod delta;
 mod dictionary;
 mod index;
